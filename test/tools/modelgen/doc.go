@@ -1,0 +1,2 @@
+// Package modelgen pins the generator of the OVSDB models.
+package modelgen
