@@ -1,0 +1,205 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+const (
+	configFileFlag = "config-file"
+	defaultMTU     = 1400
+)
+
+// AddMasterFlags registers the master's flags on fs and returns the struct they fill.
+// It is meaningful after Load.
+func AddMasterFlags(fs *pflag.FlagSet) *Master {
+	c := &Master{Identity: hostname()}
+	addCommonFlags(fs, &c.Common)
+	addDatabaseFlags(fs, "nb", "northbound", &c.Northbound)
+	addDatabaseFlags(fs, "sb", "southbound", &c.Southbound)
+	fs.StringVar(&c.Identity, "identity", c.Identity, "name of this replica in the leader election")
+	c.JoinSubnets = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16"), netip.MustParsePrefix("fd98::/64")}
+	fs.Var(&prefixValue{target: &c.JoinSubnets[0], v4: true}, "gateway-v4-join-subnet", "IPv4 addresses of the join switch")
+	fs.Var(&prefixValue{target: &c.JoinSubnets[1]}, "gateway-v6-join-subnet", "IPv6 addresses of the join switch")
+	return c
+}
+
+// AddNodeFlags registers the node agent's flags on fs and returns the struct they fill.
+// It is meaningful after Load.
+func AddNodeFlags(fs *pflag.FlagSet) *Node {
+	c := &Node{}
+	addCommonFlags(fs, &c.Common)
+	fs.StringVar(&c.NodeName, "node-name", hostname(), "name of the Kubernetes Node this agent serves")
+	fs.Var(&endpointsValue{target: &c.SouthboundRemote}, "sb-address", "southbound database for ovn-controller: comma separated unix:, tcp: or ssl: endpoints")
+	fs.StringVar(&c.GatewayInterface, "gateway-interface", "", "physical NIC behind the external bridge (default: that of the default route)")
+	fs.Var(&addrValue{&c.EncapIP}, "encap-ip", "local address of the tunnels (default: that of the gateway interface)")
+	fs.IntVar(&c.EncapPort, "encap-port", 6081, "UDP port of Geneve")
+	fs.StringVar(&c.CNIConfDir, "cni-conf-dir", "/etc/cni/net.d", "directory of the container runtime's network configuration")
+	fs.BoolVar(&c.RemoveCNIConf, "cni-conf-remove", false, "remove the network configuration at shutdown")
+	fs.Var(&choiceValue{target: &c.DatapathType, allowed: []string{"auto", "system", "netdev"}}, "ovs-datapath-type", "datapath of the bridges: auto, system (kernel) or netdev (userspace)")
+	c.DatapathType = "auto"
+	fs.StringVar(&c.OVSDB, "ovs-db", "unix:/var/run/openvswitch/db.sock", "endpoint of the local Open_vSwitch database")
+	return c
+}
+
+func addCommonFlags(fs *pflag.FlagSet, c *Common) {
+	fs.String(configFileFlag, "", "YAML file with any of these settings; flags and environment come first")
+	fs.StringVar(&c.Kubeconfig, "k8s-kubeconfig", "", "kubeconfig file (default: in-cluster credentials)")
+	fs.StringVar(&c.APIServer, "k8s-apiserver", "", "URL of the API server, instead of the kubeconfig's")
+	fs.IntVar(&c.LogLevel, "loglevel", 2, "verbosity of the log")
+	fs.StringVar(&c.MetricsBindAddress, "metrics-bind-address", "", "ADDRESS:PORT that serves /metrics, /livez and /readyz")
+	fs.Var(&clusterSubnetsValue{&c.ClusterSubnets}, "cluster-subnets", "pod address pools, comma separated CIDR/HOSTPREFIX")
+	fs.Var(&prefixesValue{&c.ServiceCIDRs}, "k8s-service-cidrs", "service networks, comma separated, at most one a family")
+	fs.IntVar(&c.MTU, "mtu", defaultMTU, "MTU of pods")
+	c.ClusterSubnets = []ClusterSubnet{{Prefix: netip.MustParsePrefix("10.128.0.0/14"), HostPrefix: 23}}
+	c.ServiceCIDRs = []netip.Prefix{netip.MustParsePrefix("172.30.0.0/16")}
+}
+
+func addDatabaseFlags(fs *pflag.FlagSet, prefix, name string, d *Database) {
+	d.Endpoints = []string{"unix:/var/run/ovn/ovn" + prefix + "_db.sock"}
+	fs.Var(&endpointsValue{target: &d.Endpoints}, prefix+"-address", name+" database: comma separated unix:, tcp: or ssl: endpoints")
+	fs.StringVar(&d.PrivateKey, prefix+"-client-privkey", "", "private key (PEM) for ssl: endpoints of the "+name+" database")
+	fs.StringVar(&d.Certificate, prefix+"-client-cert", "", "certificate (PEM) for ssl: endpoints of the "+name+" database")
+	fs.StringVar(&d.CACertificate, prefix+"-client-cacert", "", "CA certificate (PEM) for ssl: endpoints of the "+name+" database")
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(name)
+}
+
+// The pflag.Value types below parse a flag's text and say what is allowed when they refuse it.
+
+type prefixValue struct {
+	target *netip.Prefix
+	v4     bool
+}
+
+func (v *prefixValue) String() string {
+	if v.target == nil || !v.target.IsValid() {
+		return ""
+	}
+	return v.target.String()
+}
+func (v *prefixValue) Type() string { return "cidr" }
+func (v *prefixValue) Set(s string) error {
+	p, err := parsePrefix(s)
+	if err != nil {
+		return err
+	}
+	if p.Addr().Is4() != v.v4 {
+		return fmt.Errorf("%q is of the wrong address family", s)
+	}
+	*v.target = p
+	return nil
+}
+
+type prefixesValue struct{ target *[]netip.Prefix }
+
+func (v *prefixesValue) String() string {
+	if v.target == nil {
+		return ""
+	}
+	return joinStrings(*v.target)
+}
+func (v *prefixesValue) Type() string { return "cidrs" }
+func (v *prefixesValue) Set(s string) error {
+	var out []netip.Prefix
+	for _, part := range splitList(s) {
+		p, err := parsePrefix(part)
+		if err != nil {
+			return err
+		}
+		out = append(out, p)
+	}
+	*v.target = out
+	return nil
+}
+
+type clusterSubnetsValue struct{ target *[]ClusterSubnet }
+
+func (v *clusterSubnetsValue) String() string {
+	if v.target == nil {
+		return ""
+	}
+	return joinStrings(*v.target)
+}
+func (v *clusterSubnetsValue) Type() string { return "cidr/hostprefixes" }
+func (v *clusterSubnetsValue) Set(s string) error {
+	var out []ClusterSubnet
+	for _, part := range splitList(s) {
+		subnet, err := parseClusterSubnet(part)
+		if err != nil {
+			return err
+		}
+		out = append(out, subnet)
+	}
+	*v.target = out
+	return nil
+}
+
+type endpointsValue struct{ target *[]string }
+
+func (v *endpointsValue) String() string {
+	if v.target == nil {
+		return ""
+	}
+	return strings.Join(*v.target, ",")
+}
+func (v *endpointsValue) Type() string { return "endpoints" }
+func (v *endpointsValue) Set(s string) error {
+	parts := splitList(s)
+	for _, part := range parts {
+		if err := checkEndpoint(part); err != nil {
+			return err
+		}
+	}
+	*v.target = parts
+	return nil
+}
+
+type addrValue struct{ target *netip.Addr }
+
+func (v *addrValue) String() string {
+	if v.target == nil || !v.target.IsValid() {
+		return ""
+	}
+	return v.target.String()
+}
+func (v *addrValue) Type() string { return "address" }
+func (v *addrValue) Set(s string) error {
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" {
+		return fmt.Errorf("%q is not an IP address", s)
+	}
+	*v.target = a
+	return nil
+}
+
+type choiceValue struct {
+	target  *string
+	allowed []string
+}
+
+func (v *choiceValue) String() string {
+	if v.target == nil {
+		return ""
+	}
+	return *v.target
+}
+func (v *choiceValue) Type() string { return "string" }
+func (v *choiceValue) Set(s string) error {
+	if !slices.Contains(v.allowed, s) {
+		return fmt.Errorf("%q is not one of %s", s, strings.Join(v.allowed, ", "))
+	}
+	*v.target = s
+	return nil
+}

@@ -1,0 +1,112 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Smallest MTUs that IPv4 hosts must accept (RFC 791) and IPv6 links must carry (RFC 8200).
+const (
+	minMTUv4 = 576
+	minMTUv6 = 1280
+	maxMTU   = 65000
+)
+
+// named is a range of addresses with the flag that set it, for messages.
+type named struct {
+	flag   string
+	prefix netip.Prefix
+}
+
+// Validate tells what is wrong with the configuration as a whole, every finding in one error.
+func (c *Master) Validate() error {
+	errs := c.problems()
+	if c.Identity == "" {
+		errs = append(errs, errors.New("--identity is empty: name this replica"))
+	}
+	ranges := c.ranges()
+	ranges = append(ranges,
+		named{"--gateway-v4-join-subnet", c.JoinSubnets[0]},
+		named{"--gateway-v6-join-subnet", c.JoinSubnets[1]})
+	errs = append(errs, overlaps(ranges)...)
+	errs = append(errs, c.Northbound.problems("nb")...)
+	errs = append(errs, c.Southbound.problems("sb")...)
+	return errors.Join(errs...)
+}
+
+// Validate tells what is wrong with the configuration as a whole, every finding in one error.
+func (c *Node) Validate() error {
+	errs := append(c.problems(), overlaps(c.ranges())...)
+	if c.NodeName == "" {
+		errs = append(errs, errors.New("--node-name is empty: name the Kubernetes Node"))
+	}
+	if len(c.SouthboundRemote) == 0 {
+		errs = append(errs, errors.New("--sb-address is empty: ovn-controller needs the southbound database"))
+	}
+	if c.EncapPort < 1 || c.EncapPort > 65535 {
+		errs = append(errs, fmt.Errorf("--encap-port %d is not between 1 and 65535", c.EncapPort))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Common) problems() []error {
+	var errs []error
+	if len(c.ClusterSubnets) == 0 {
+		errs = append(errs, errors.New("--cluster-subnets is empty: at least one pool is needed"))
+	}
+	families := map[bool]int{}
+	for _, p := range c.ServiceCIDRs {
+		families[p.Addr().Is4()]++
+		if !c.hasFamily(p.Addr().Is4()) {
+			errs = append(errs, fmt.Errorf("--k8s-service-cidrs %s: --cluster-subnets has no pool of that family", p))
+		}
+	}
+	if families[true] > 1 || families[false] > 1 {
+		errs = append(errs, fmt.Errorf("--k8s-service-cidrs %s: at most one network a family", joinStrings(c.ServiceCIDRs)))
+	}
+	lowest := minMTUv4
+	if c.hasFamily(false) {
+		lowest = minMTUv6
+	}
+	if c.MTU < lowest || c.MTU > maxMTU {
+		errs = append(errs, fmt.Errorf("--mtu %d is not between %d and %d", c.MTU, lowest, maxMTU))
+	}
+	return errs
+}
+
+func (c *Common) ranges() []named {
+	var out []named
+	for _, s := range c.ClusterSubnets {
+		out = append(out, named{"--cluster-subnets", s.Prefix})
+	}
+	for _, p := range c.ServiceCIDRs {
+		out = append(out, named{"--k8s-service-cidrs", p})
+	}
+	return out
+}
+
+func (d *Database) problems(prefix string) []error {
+	if len(d.Endpoints) == 0 {
+		return []error{fmt.Errorf("--%s-address is empty", prefix)}
+	}
+	for _, e := range d.Endpoints {
+		if strings.HasPrefix(e, "ssl:") && (d.PrivateKey == "" || d.Certificate == "" || d.CACertificate == "") {
+			return []error{fmt.Errorf("--%s-address %s needs --%s-client-privkey, --%s-client-cert and --%s-client-cacert", prefix, e, prefix, prefix, prefix)}
+		}
+	}
+	return nil
+}
+
+func overlaps(ranges []named) []error {
+	var errs []error
+	for i, a := range ranges {
+		for _, b := range ranges[i+1:] {
+			if a.prefix.Overlaps(b.prefix) {
+				errs = append(errs, fmt.Errorf("%s %s overlaps %s %s", a.flag, a.prefix, b.flag, b.prefix))
+			}
+		}
+	}
+	return errs
+}

@@ -1,0 +1,47 @@
+package names
+
+// Keys in the Open_vSwitch table's external_ids, read by ovn-controller (see ovn-controller(8)).
+const (
+	OVSSystemID             = "system-id"
+	OVSHostname             = "hostname"
+	OVNRemote               = "ovn-remote"
+	OVNRemoteProbeInterval  = "ovn-remote-probe-interval"
+	OVNOpenFlowProbe        = "ovn-openflow-probe-interval"
+	OVNEncapType            = "ovn-encap-type"
+	OVNEncapIP              = "ovn-encap-ip"
+	OVNBridgeMappings       = "ovn-bridge-mappings"
+	OVNMonitorAll           = "ovn-monitor-all"
+	OVNWaitBeforeClear      = "ovn-ofctrl-wait-before-clear"
+	OVNEnableLflowCache     = "ovn-enable-lflow-cache"
+	OVNMemlimitLflowCacheKB = "ovn-memlimit-lflow-cache-kb"
+	OVNBridgeDatapathType   = "ovn-bridge-datapath-type"
+)
+
+// Keys in the external_ids of a pod's OVS interface.
+const (
+	IfaceID          = "iface-id"
+	IfaceIDVer       = "iface-id-ver"
+	IfaceMAC         = "attached_mac"
+	IfaceIPs         = "ip_addresses"
+	IfaceSandbox     = "sandbox"
+	IfacePodName     = "pod-if-name"
+	IfaceNetwork     = "k8s.ovn.org/network"
+	IfaceNAD         = "k8s.ovn.org/nad"
+	OVNInstalled     = "ovn-installed"
+	RequestedChassis = "requested-chassis"
+)
+
+// NFTTable is the nftables table (family inet) of this project on a node; NFTUplinkTable (family
+// netdev) holds the ingress drop behind the userspace datapath's NIC.
+const (
+	NFTTable       = "ovn-kubernetes"
+	NFTUplinkTable = "ovn-kubernetes-uplink"
+)
+
+// Paths on a node.
+const (
+	CNISocket      = "/var/run/ovn-kubernetes/cni/ovn-cni-server.sock"
+	CNIPlugin      = "ovn-k8s-cni-overlay"
+	CNIConfFile    = "10-ovn-kubernetes.conflist"
+	CNINetworkName = "ovn-kubernetes"
+)
