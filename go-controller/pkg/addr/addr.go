@@ -1,0 +1,50 @@
+// Package addr is the arithmetic of addresses that all parts of the product agree on.
+package addr
+
+import (
+	"crypto/sha256"
+	"net"
+	"net/netip"
+)
+
+// Router is the router's address in a node's subnet: the first host address.
+func Router(subnet netip.Prefix) netip.Addr { return subnet.Masked().Addr().Next() }
+
+// Management is the management port's address in a node's subnet: the second host address.
+func Management(subnet netip.Prefix) netip.Addr { return Router(subnet).Next() }
+
+// MAC derives the MAC address that goes with the addresses of a port: 0a:58 followed by the IPv4
+// address, or by four bytes of a hash of the first address where there is no IPv4 address.
+func MAC(addresses ...netip.Addr) net.HardwareAddr {
+	for _, a := range addresses {
+		if a.Is4() {
+			b := a.As4()
+			return net.HardwareAddr{0x0a, 0x58, b[0], b[1], b[2], b[3]}
+		}
+	}
+	b := addresses[0].As16()
+	sum := sha256.Sum256(b[:])
+	return net.HardwareAddr{0x0a, 0x58, sum[0], sum[1], sum[2], sum[3]}
+}
+
+// HostPrefix is the prefix that holds just a: /32 or /128.
+func HostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// Any is the default route's destination in a's family.
+func Any(a netip.Addr) netip.Prefix {
+	if a.Is4() {
+		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+}
+
+// Pick returns the first of items whose address, as told by of, is of the same family as a.
+func Pick[T any](items []T, a netip.Addr, of func(T) netip.Addr) (T, bool) {
+	for _, item := range items {
+		if of(item).Is4() == a.Is4() {
+			return item, true
+		}
+	}
+	var zero T
+	return zero, false
+}
