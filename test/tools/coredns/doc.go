@@ -1,2 +1,0 @@
-// Package tools pins the coredns commands the lab runs to exact module versions.
-package tools

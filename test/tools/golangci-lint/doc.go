@@ -1,0 +1,2 @@
+// Package tools pins golangci-lint to an exact version.
+package tools
