@@ -1,0 +1,75 @@
+# Everything is built with the Go toolchain; what else is missing is installed or built once into
+# $(OVNKUBE_CACHE) by `ovnlab build`. The two commands that matter: make demo, make test.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+REPO := $(CURDIR)
+BIN := $(REPO)/_output/bin
+export OVNKUBE_CACHE ?= $(REPO)/.cache
+export GOFLAGS ?= -buildvcs=false
+
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w"
+OVNLAB := $(BIN)/ovnlab
+LAB_NAME ?= lab
+IP_FAMILY ?= ipv4
+UNIT := ./go-controller/...
+# Packages whose integration tests need root, Open vSwitch or OVN run one at a time: they share the CPU.
+INTEGRATION_FLAGS := -race -tags integration -p 1 -timeout 20m
+FOCUS ?= Granular Checks: Pods
+SKIP ?=
+
+.PHONY: help build demo test unit integration e2e bench lint generate lab-up lab-down conformance tools lab-tools clean
+
+help: ## what each target does
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## ovnkube, the CNI plugin and ovnlab, into _output/bin
+	@mkdir -p $(BIN)
+	@echo "building ovnkube, ovn-k8s-cni-overlay, ovnlab"
+	@$(GO_BUILD) -o $(BIN)/ ./go-controller/cmd/...
+	@cd test && $(GO_BUILD) -o $(BIN)/ ./lab/cmd/ovnlab
+
+lab-tools: build ## Kubernetes, containerd and images for the lab, once, into the cache
+	@$(OVNLAB) build
+
+demo: lab-tools ## a three-node cluster on this machine, with an application over all nodes
+	@$(OVNLAB) demo
+
+test: lint unit integration e2e ## everything that judges the project
+
+unit: ## unit tests, with the race detector
+	go test -race $(UNIT)
+	cd test && go test -race ./...
+
+integration: lab-tools ## tests against real OVN and Open vSwitch; needs root
+	go test $(INTEGRATION_FLAGS) $(UNIT)
+	cd test && go test $(INTEGRATION_FLAGS) ./...
+
+e2e: lab-tools ## tests with real packets in the lab, IPv4, IPv6 and dual stack; needs root
+	cd test && go test -race -tags e2e -count 1 -timeout 45m -v ./e2e/...
+
+bench: lab-tools ## measures and writes docs/performance.md; needs root
+	cd test && go run ./scale/cmd/bench
+
+conformance: build ## Kubernetes' own e2e suite in the lab: make conformance FOCUS='…' [SKIP='…'] [IP_FAMILY=dual]
+	@$(OVNLAB) build conformance
+	@$(OVNLAB) conformance --ip-family '$(IP_FAMILY)' --focus '$(FOCUS)' --skip '$(SKIP)'
+
+lint: build ## golangci-lint over all modules of our own
+	@$(OVNLAB) build lint
+	$(OVNKUBE_CACHE)/tools/golangci-lint run ./go-controller/...
+	cd test && $(OVNKUBE_CACHE)/tools/golangci-lint run --config ../.golangci.yml ./...
+
+generate: ## OVSDB models, from the schemas of the installed packages
+	go-controller/pkg/ovsdb/generate.sh
+
+lab-up: lab-tools ## the lab alone: make lab-up [LAB_NAME=lab] [IP_FAMILY=ipv4|ipv6|dual]
+	@$(OVNLAB) up --name $(LAB_NAME) --ip-family $(IP_FAMILY)
+
+lab-down: build ## takes the lab down
+	@$(OVNLAB) down --name $(LAB_NAME)
+
+clean: ## removes what was built here, the cache too
+	rm -rf $(REPO)/_output $(OVNKUBE_CACHE)
