@@ -6,7 +6,7 @@
 //   - A lost connection is replaced by a new libovsdb client with an empty cache, so that nothing
 //     stale survives: libovsdb's own reconnect neither tells that it happened nor emits delete events
 //     for rows that went away meanwhile, cannot be stopped while it retries, and panics when it gives up.
-//   - A server that stops answering is noticed by echo requests. libovsdb's own inactivity check cannot
+//   - A server that stops answering is noticed by probes. libovsdb's own inactivity check cannot
 //     close a connection while a transaction waits for its reply.
 //   - The client model is cut to what was asked for, and is compared with the server's schema first: an
 //     older server gives an error that names what it lacks, a newer one just works.

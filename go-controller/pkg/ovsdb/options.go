@@ -66,7 +66,7 @@ type Options struct {
 	SyncTimeout time.Duration
 	// TransactTimeout bounds a transaction; when it passes the connection is replaced. Zero means 1 min.
 	TransactTimeout time.Duration
-	// ProbeInterval is the time between echo requests, ProbeTimeout that for the answer. Zero means 10 s
+	// ProbeInterval is the time between probes, ProbeTimeout that for the answer. Zero means 10 s
 	// and 30 s.
 	ProbeInterval, ProbeTimeout time.Duration
 	// BackoffMin and BackoffMax bound the wait between two rounds over the endpoints. Zero means

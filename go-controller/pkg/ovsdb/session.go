@@ -149,12 +149,16 @@ func (s *session) wait(ctx context.Context) error {
 	}
 }
 
-// probe loses the session when the server does not answer.
+// probe loses the session when the server does not answer. It sends an empty transaction: libovsdb's Echo
+// looks at its reply even after its context has ended, while the reply may still come in.
 func (s *session) probe(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.ProbeTimeout)
 	defer cancel()
 	answer := make(chan error, 1)
-	go func() { answer <- s.lib.Echo(ctx) }()
+	go func() {
+		_, err := s.lib.Transact(ctx)
+		answer <- err
+	}()
 	select {
 	case err := <-answer:
 		if err != nil {
