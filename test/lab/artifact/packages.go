@@ -27,12 +27,12 @@ func debianPackages() []debianPackage {
 		// What tests and people measure and look with.
 		{GroupLab, "iputils-ping"}, {GroupLab, "tcpdump"}, {GroupLab, "curl"}, {GroupLab, "iperf3"},
 		// The images' userland.
-		{GroupLab, "busybox-static"},
+		{GroupLab, "busybox-static"}, {GroupLab, "wget"}, {GroupLab, "dash"},
 		// runc and pause are C, the race detector needs cgo.
 		{GroupLab, "gcc"}, {GroupLab, "libc6-dev"}, {GroupLab, "libseccomp-dev"}, {GroupLab, "pkg-config"}, {GroupLab, "make"},
 		// The userland that upstream's test image has.
 		{GroupConformance, "bash"}, {GroupConformance, "bind9-dnsutils"}, {GroupConformance, "iperf"},
-		{GroupConformance, "netcat-openbsd"}, {GroupConformance, "wget"},
+		{GroupConformance, "netcat-openbsd"},
 		{GroupRoot, "debootstrap"},
 	}
 }

@@ -35,19 +35,19 @@ const (
 func CoreDNS(set artifact.Set) string { return corednsRepository + ":" + set.Version("coredns") }
 
 // Base returns the path of the archive with the images a lab always needs: Pause,
-// CoreDNS, Agnhost and Busybox. Every node imports it at boot, so it is small. It is
+// CoreDNS, Agnhost and Busybox. Every node gets it at boot, so it is small. It is
 // written once and reused while its content would be the same. Debian packages of
 // artifact.GroupLab must be there.
 func Base(ctx context.Context, o artifact.Options, set artifact.Set) (string, error) {
-	userland, err := baseLayer(ctx, set)
+	userland, err := baseLayers(ctx, set)
 	if err != nil {
 		return "", err
 	}
 	return ensure(o, "base", []Image{
 		pauseImage(set),
 		corednsImage(set),
-		{Names: []string{Agnhost}, Layers: []Layer{userland}, Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"}},
-		{Names: []string{Busybox}, Layers: []Layer{userland}, Cmd: []string{"sh"}},
+		{Names: []string{Agnhost}, Layers: userland, Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"}},
+		{Names: []string{Busybox}, Layers: userland, Cmd: []string{"sh"}},
 	})
 }
 
@@ -62,7 +62,7 @@ func Conformance(ctx context.Context, o artifact.Options, set artifact.Set) (str
 	if err := checkAgnhostVersion(kubernetes); err != nil {
 		return "", err
 	}
-	base, err := baseLayer(ctx, set)
+	layers, err := baseLayers(ctx, set)
 	if err != nil {
 		return "", err
 	}
@@ -70,7 +70,7 @@ func Conformance(ctx context.Context, o artifact.Options, set artifact.Set) (str
 	if err != nil {
 		return "", err
 	}
-	layers := []Layer{base, upstream}
+	layers = append(layers, upstream.without(layers...))
 	var images []Image
 	add := func(entrypoint, cmd []string, names ...string) {
 		images = append(images, Image{Names: names, Layers: layers, Entrypoint: entrypoint, Cmd: cmd})
@@ -106,9 +106,8 @@ func checkAgnhostVersion(kubernetes string) error {
 	return nil
 }
 
-// baseLayer has agnhost and busybox, both static: nothing else is needed to serve,
-// to ask and to look around.
-func baseLayer(ctx context.Context, set artifact.Set) (Layer, error) {
+// staticLayer has agnhost and busybox, both static, and the files around them.
+func staticLayer(ctx context.Context, set artifact.Set) (Layer, error) {
 	const busybox = "/bin/busybox"
 	applets, err := exec.CommandContext(ctx, busybox, "--list").Output()
 	if err != nil {
@@ -138,29 +137,52 @@ func baseLayer(ctx context.Context, set artifact.Set) (Layer, error) {
 	return layer, nil
 }
 
-// upstreamLayer adds what the upstream agnhost image has on top of busybox, and
-// replaces busybox's own versions where tests use options it lacks.
-func upstreamLayer(set artifact.Set, kubernetes string) (Layer, error) {
-	tools, err := toolsLayer([]tool{
-		{"/usr/bin/curl", "usr/bin/curl"}, {"/bin/nc.openbsd", "bin/nc"}, {"/bin/ip", "bin/ip"},
-		{"/bin/ss", "bin/ss"}, {"/usr/bin/dig", "usr/bin/dig"}, {"/usr/bin/iperf", "usr/bin/iperf"},
-		{"/usr/bin/iperf3", "usr/bin/iperf3"}, {"/bin/ping", "bin/ping"}, {"/usr/bin/tcpdump", "usr/bin/tcpdump"},
+// toolTable says where a program of this machine goes in an image.
+type toolTable []struct{ source, dst string }
+
+// baseTools are what people type first, in versions that work: busybox' wget may
+// crash when a timeout is given, and its shell runs its own wget without looking
+// at PATH.
+func baseTools() toolTable {
+	return toolTable{{"/bin/dash", "bin/sh"}, {"/usr/bin/curl", "usr/bin/curl"}, {"/usr/bin/wget", "usr/bin/wget.gnu"}}
+}
+
+// upstreamTools are what the upstream agnhost image has besides, and iperf3.
+func upstreamTools() toolTable {
+	return toolTable{
+		{"/bin/nc.openbsd", "bin/nc"}, {"/bin/ip", "bin/ip"}, {"/bin/ss", "bin/ss"}, {"/bin/ping", "bin/ping"},
+		{"/bin/bash", "bin/bash"}, {"/usr/bin/dig", "usr/bin/dig"}, {"/usr/bin/iperf", "usr/bin/iperf"},
+		{"/usr/bin/iperf3", "usr/bin/iperf3"}, {"/usr/bin/tcpdump", "usr/bin/tcpdump"},
 		{"/usr/sbin/conntrack", "usr/sbin/conntrack"}, {"/usr/bin/getent", "usr/bin/getent"},
-		{"/bin/bash", "bin/bash"}, {"/usr/bin/wget", "usr/bin/wget.gnu"},
-		// busybox' shell runs its own nc and wget without looking at PATH.
-		{"/bin/dash", "bin/sh"},
-	})
+	}
+}
+
+// baseLayers has the static programs and, above them, the base tools.
+func baseLayers(ctx context.Context, set artifact.Set) ([]Layer, error) {
+	static, err := staticLayer(ctx, set)
+	if err != nil {
+		return nil, err
+	}
+	tools, err := baseTools().layer()
+	if err != nil {
+		return nil, err
+	}
+	// GNU wget tries 20 times by default, busybox' once.
+	wget := File{Path: "bin/wget", Mode: 0o755, Data: "#!/bin/sh\nexec /usr/bin/wget.gnu -t 1 \"$@\"\n"}
+	return []Layer{static, append(tools, wget)}, nil
+}
+
+// upstreamLayer has what the upstream tests use and the base layers lack.
+func upstreamLayer(set artifact.Set, kubernetes string) (Layer, error) {
+	tools, err := upstreamTools().layer()
 	if err != nil {
 		return nil, err
 	}
 	porter := filepath.Join(kubernetes, "test", "images", "agnhost", "porter")
-	return merge(tools, Layer{
-		// busybox' wget may crash with a timeout; GNU wget tries 20 times by default.
-		{Path: "bin/wget", Mode: 0o755, Data: "#!/bin/sh\nexec /usr/bin/wget.gnu -t 1 \"$@\"\n"},
-		{Path: "coredns", Mode: 0o755, Source: set.Path("coredns")},
-		{Path: "localhost.crt", Source: filepath.Join(porter, "localhost.crt")},
-		{Path: "localhost.key", Source: filepath.Join(porter, "localhost.key")},
-	}), nil
+	return append(tools,
+		File{Path: "coredns", Mode: 0o755, Source: set.Path("coredns")},
+		File{Path: "localhost.crt", Source: filepath.Join(porter, "localhost.crt")},
+		File{Path: "localhost.key", Source: filepath.Join(porter, "localhost.key")}), nil
 }
 
 // ensure returns the archive <cache>/images/<name>-<key>.tar with the images and

@@ -102,7 +102,7 @@ func findLibrary(name string) (string, error) {
 	return "", fmt.Errorf("library %s: %w", name, fs.ErrNotExist)
 }
 
-// merge puts the layers' files into one; what several have, must be the same.
+// merge puts the files of several layers into one, equal ones once.
 func merge(layers ...Layer) Layer {
 	var all Layer
 	seen := map[File]bool{}
@@ -115,23 +115,29 @@ func merge(layers ...Layer) Layer {
 	return all
 }
 
-// tool is a program of this machine that goes into an image.
-type tool struct{ source, dst string }
-
-// toolsLayer returns a layer with the programs and their libraries.
-func toolsLayer(tools []tool) (Layer, error) {
+// layer returns a layer with the programs and their libraries.
+func (t toolTable) layer() (Layer, error) {
 	var layers []Layer
-	for _, t := range tools {
-		source := t.source
+	for _, tool := range t {
+		source := tool.source
 		if _, err := os.Stat(source); errors.Is(err, fs.ErrNotExist) {
 			// Debian moves programs between bin and sbin from release to release.
 			source = strings.Replace(source, "/bin/", "/sbin/", 1)
 		}
-		l, err := executable(source, t.dst)
+		l, err := executable(source, tool.dst)
 		if err != nil {
 			return nil, err
 		}
 		layers = append(layers, l)
 	}
 	return merge(layers...), nil
+}
+
+// without returns the layer without the files that lower layers have just the same.
+func (l Layer) without(lower ...Layer) Layer {
+	have := map[File]bool{}
+	for _, f := range slices.Concat(lower...) {
+		have[f] = true
+	}
+	return slices.DeleteFunc(slices.Clone(l), func(f File) bool { return have[f] })
 }
