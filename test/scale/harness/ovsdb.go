@@ -1,0 +1,137 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+const ovsdbTimeout = 10 * time.Second
+
+// Database is a running ovsdb-server with one database.
+type Database struct {
+	*Process
+	// Schema is the database's name in OVSDB, such as OVN_Northbound.
+	Schema string
+	// Remote is the endpoint clients connect to.
+	Remote string
+	file   string
+}
+
+// OVN is where the OVN and OVS programs are found.
+type OVN struct {
+	// SchemaDir holds ovn-nb.ovsschema and ovn-sb.ovsschema.
+	SchemaDir string
+}
+
+// DefaultOVN is the machine's own packages; the programs are in PATH.
+func DefaultOVN() OVN { return OVN{SchemaDir: "/usr/share/ovn"} }
+
+// StartDatabase creates and serves an empty northbound ("nb") or southbound ("sb") database.
+func (o OVN) StartDatabase(ctx context.Context, kind string) (*Database, error) {
+	dir := filepath.Join(WorkDir, "ovn")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("%s database: %w", kind, err)
+	}
+	socket := filepath.Join(dir, kind+".sock")
+	d := &Database{
+		Schema: map[string]string{"nb": "OVN_Northbound", "sb": "OVN_Southbound"}[kind],
+		Remote: "unix:" + socket,
+		file:   filepath.Join(dir, kind+".db"),
+	}
+	schema := filepath.Join(o.SchemaDir, "ovn-"+kind+".ovsschema")
+	if _, err := run(ctx, "ovsdb-tool", "create", d.file, schema); err != nil {
+		return nil, err
+	}
+	var err error
+	d.Process, err = Start(Command{Name: "ovsdb-server-" + kind, Path: "ovsdb-server", Args: []string{
+		d.file, "--remote=p" + d.Remote, "--unixctl=" + filepath.Join(dir, kind+".ctl"),
+		"--no-chdir", "-vconsole:warn",
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return d, d.WaitFor(ctx, ovsdbTimeout, func(ctx context.Context) error {
+		_, err := run(ctx, "ovsdb-client", "list-dbs", d.Remote)
+		return err
+	})
+}
+
+// StartNorthd translates nb into sb.
+func (o OVN) StartNorthd(nb, sb *Database) (*Process, error) {
+	return Start(Command{Name: "ovn-northd", Path: "ovn-northd", Args: []string{
+		"--ovnnb-db=" + nb.Remote, "--ovnsb-db=" + sb.Remote,
+		"--unixctl=" + filepath.Join(WorkDir, "ovn", "northd.ctl"), "-vconsole:warn",
+	}})
+}
+
+// SyncNorthd waits until northd has handled everything that is in the northbound database now.
+func SyncNorthd(ctx context.Context, nb *Database) error {
+	_, err := run(ctx, "ovn-nbctl", "--db="+nb.Remote, "--wait=sb", "sync")
+	return err
+}
+
+// Transactions counts what was written to the database since it was created.
+func (d *Database) Transactions() (Transactions, error) { return ReadTransactions(d.file) }
+
+// Quiet waits until the database's log has not grown for the given time.
+func (d *Database) Quiet(ctx context.Context, still time.Duration) error {
+	last, since := int64(-1), time.Now()
+	for {
+		info, err := os.Stat(d.file)
+		if err != nil {
+			return fmt.Errorf("log of transactions: %w", err)
+		}
+		if info.Size() != last {
+			last, since = info.Size(), time.Now()
+		}
+		if time.Since(since) >= still {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Rows returns the named columns of all rows of a table, as OVSDB's JSON notation decodes (RFC 7047,
+// section 5.1).
+func (d *Database) Rows(ctx context.Context, table string, columns ...string) ([]map[string]any, error) {
+	request, err := json.Marshal([]any{d.Schema, map[string]any{"op": "select", "table": table, "where": []any{}, "columns": columns}})
+	if err != nil {
+		return nil, err
+	}
+	out, err := run(ctx, "ovsdb-client", "transact", d.Remote, string(request))
+	if err != nil {
+		return nil, err
+	}
+	var reply []struct {
+		Rows  []map[string]any `json:"rows"`
+		Error string           `json:"error"`
+	}
+	if err := json.Unmarshal(out, &reply); err != nil {
+		return nil, fmt.Errorf("rows of %s: %w", table, err)
+	}
+	if len(reply) != 1 || reply[0].Error != "" {
+		return nil, fmt.Errorf("rows of %s: unexpected reply %.200s", table, out)
+	}
+	return reply[0].Rows, nil
+}
+
+func run(ctx context.Context, name string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return out, nil
+}
