@@ -45,3 +45,15 @@ const (
 	CNIConfFile    = "10-ovn-kubernetes.conflist"
 	CNINetworkName = "ovn-kubernetes"
 )
+
+// Keys of the agent's own in the Open_vSwitch database.
+const (
+	// UplinkRecord, in the Open_vSwitch table's external_ids, remembers the physical NIC as it was before
+	// ExternalBridge took it over (JSON).
+	UplinkRecord = "k8s.ovn.org/uplink"
+	// BridgeUplink, in the external bridge's external_ids, names the physical NIC.
+	BridgeUplink = "bridge-uplink"
+)
+
+// SystemIDFile is where distributions keep the chassis' name over a loss of the database.
+const SystemIDFile = "/etc/openvswitch/system-id.conf"
