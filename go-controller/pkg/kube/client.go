@@ -1,0 +1,95 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// userAgent is what the API server's logs and flow control see.
+const userAgent = "ovnkube"
+
+// RESTConfig reads a kubeconfig file, or the credentials of the pod we run in when path is empty.
+// apiServer, when not empty, overrides the server's URL. There is no client-side rate limit: the API server's own
+// priority and fairness is the limit.
+func RESTConfig(path, apiServer string) (*rest.Config, error) {
+	cfg, err := load(path, apiServer)
+	if err != nil {
+		return nil, err
+	}
+	cfg.QPS = -1
+	cfg.UserAgent = userAgent
+	// Protobuf costs a fraction of JSON's CPU; JSON is what the server falls back to where it must.
+	cfg.ContentType = runtime.ContentTypeProtobuf
+	cfg.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	return cfg, nil
+}
+
+func load(path, apiServer string) (*rest.Config, error) {
+	if path == "" && apiServer == "" {
+		cfg, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("no --k8s-kubeconfig given and not running in a pod: %w", err)
+		}
+		return cfg, nil
+	}
+	cfg, err := clientcmd.BuildConfigFromFlags(apiServer, path)
+	if err != nil {
+		return nil, fmt.Errorf("reading kubeconfig %q: %w", path, err)
+	}
+	return cfg, nil
+}
+
+// Clients are the API groups that are used.
+type Clients struct {
+	Core         corev1.CoreV1Interface
+	Coordination coordinationv1.CoordinationV1Interface
+	// Lease renewals and Events have connections of their own budget: see NewClients.
+	Events corev1.CoreV1Interface
+}
+
+// Limits of the client that writes Events, which are of no use in masses.
+const (
+	eventQPS   = 20
+	eventBurst = 100
+)
+
+// leaseTimeout ends a lease request that hangs in time to try another before the lease is lost.
+const leaseTimeout = 5 * time.Second
+
+// NewClients connects nothing yet. Lease renewals have a request time-out, so that one hanging request
+// does not cost the leadership; Events are rate limited.
+func NewClients(cfg *rest.Config) (Clients, error) {
+	var c Clients
+	var err error
+	if c.Core, err = corev1.NewForConfig(cfg); err != nil {
+		return Clients{}, fmt.Errorf("core client: %w", err)
+	}
+	lease := rest.CopyConfig(cfg)
+	lease.Timeout = leaseTimeout
+	if c.Coordination, err = coordinationv1.NewForConfig(lease); err != nil {
+		return Clients{}, fmt.Errorf("coordination client: %w", err)
+	}
+	events := rest.CopyConfig(cfg)
+	events.QPS, events.Burst = eventQPS, eventBurst
+	if c.Events, err = corev1.NewForConfig(events); err != nil {
+		return Clients{}, fmt.Errorf("events client: %w", err)
+	}
+	return c, nil
+}
+
+// Patcher sets annotations.
+type Patcher interface {
+	// PatchPod sets annotations of the pod with this UID. The error is a Conflict when the pod of
+	// that name has another UID, NotFound when there is none.
+	PatchPod(ctx context.Context, ref Ref, annotations map[string]string) error
+	// PatchNode does the same for a node.
+	PatchNode(ctx context.Context, ref Ref, annotations map[string]string) error
+}

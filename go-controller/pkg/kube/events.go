@@ -1,0 +1,34 @@
+package kube
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/klog/v2"
+)
+
+// Recorder tells users about an object that cannot be served, where they look: in Events.
+type Recorder interface {
+	// Warn records a Warning. It does not block; repetitions are folded and limited.
+	Warn(about Ref, reason, message string)
+}
+
+// NewRecorder writes Events of component through client until ctx ends.
+func NewRecorder(ctx context.Context, client corev1client.CoreV1Interface, component string) Recorder {
+	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+	broadcaster.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: client.Events("")})
+	return recorder{broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: component})}
+}
+
+type recorder struct{ events record.EventRecorder }
+
+// Warn implements Recorder.
+func (r recorder) Warn(about Ref, reason, message string) {
+	klog.InfoS("Warning", "about", about.String(), "reason", reason, "message", message)
+	r.events.Event(&corev1.ObjectReference{
+		APIVersion: "v1", Kind: about.Kind, Namespace: about.Namespace, Name: about.Name, UID: about.UID,
+	}, corev1.EventTypeWarning, reason, message)
+}

@@ -1,0 +1,55 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+)
+
+// acceptMetadata asks for the object's metadata only: the answer to a patch is not looked at.
+const acceptMetadata = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+
+// NewPatcher patches through client.
+func NewPatcher(client corev1.CoreV1Interface) Patcher { return patcher{client} }
+
+type patcher struct{ client corev1.CoreV1Interface }
+
+type metadataPatch struct {
+	Metadata struct {
+		UID         types.UID         `json:"uid,omitempty"`
+		Annotations map[string]string `json:"annotations"`
+	} `json:"metadata"`
+}
+
+// PatchPod implements Patcher.
+func (p patcher) PatchPod(ctx context.Context, ref Ref, annotations map[string]string) error {
+	return p.patch(ctx, "pods", ref, annotations)
+}
+
+// PatchNode implements Patcher.
+func (p patcher) PatchNode(ctx context.Context, ref Ref, annotations map[string]string) error {
+	return p.patch(ctx, "nodes", ref, annotations)
+}
+
+func (p patcher) patch(ctx context.Context, resource string, ref Ref, annotations map[string]string) error {
+	var body metadataPatch
+	// The UID in a patch is a precondition: another object of the same name is refused with Conflict.
+	body.Metadata.UID = ref.UID
+	body.Metadata.Annotations = annotations
+	data, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encoding the patch of %s: %w", ref, err)
+	}
+	err = p.client.RESTClient().Patch(types.MergePatchType).
+		NamespaceIfScoped(ref.Namespace, ref.Namespace != "").
+		Resource(resource).Name(ref.Name).
+		SetHeader("Accept", acceptMetadata).
+		Body(data).Do(ctx).Error()
+	if err != nil {
+		return fmt.Errorf("patching annotations of %s: %w", ref, err)
+	}
+	return nil
+}
