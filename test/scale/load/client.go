@@ -1,0 +1,130 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+)
+
+const (
+	// connections is how many connections the objects are created over, and inFlight how many requests wait
+	// for an answer at a time on each.
+	connections = 8
+	inFlight    = 8
+	mimeType    = "application/vnd.kubernetes.protobuf"
+)
+
+// Generator creates objects.
+type Generator struct {
+	clients []rest.Interface
+	typed   kubernetes.Interface
+	encode  runtime.Encoder
+}
+
+// NewGenerator returns a generator that opens its own connections with a copy of config.
+func NewGenerator(config *rest.Config) (*Generator, error) {
+	g := &Generator{}
+	for range connections {
+		own := rest.CopyConfig(config)
+		// client-go shares a connection among equal configurations; a dialer of its own makes them differ.
+		own.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+		client, err := kubernetes.NewForConfig(own)
+		if err != nil {
+			return nil, fmt.Errorf("client for load: %w", err)
+		}
+		g.clients = append(g.clients, client.CoreV1().RESTClient())
+		g.typed = client
+	}
+	g.encode = scheme.Codecs.EncoderForVersion(protobuf.NewSerializer(scheme.Scheme, scheme.Scheme), corev1.SchemeGroupVersion)
+	return g, nil
+}
+
+// Prepare makes the namespaces, each with the service account that the API server gives to pods.
+func (g *Generator) Prepare(ctx context.Context) error {
+	core := g.typed.CoreV1()
+	for i := range namespaces {
+		name := Namespace(i)
+		_, err := core.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create namespace %s: %w", name, err)
+		}
+		_, err = core.ServiceAccounts(name).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{})
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create service account in %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Span is the time from the first request to the last answer.
+type Span struct{ Start, End time.Time }
+
+// Duration is the length of s.
+func (s Span) Duration() time.Duration { return s.End.Sub(s.Start) }
+
+// CreateNodes creates n nodes.
+func (g *Generator) CreateNodes(ctx context.Context, n int) (Span, error) {
+	return g.each(ctx, n, func(ctx context.Context, client rest.Interface, body []byte, _ int) error {
+		return client.Post().Resource("nodes").SetHeader("Content-Type", mimeType).Body(body).Do(ctx).Error()
+	}, func(i int) runtime.Object { return Node(i) })
+}
+
+// CreatePods creates n pods spread evenly over nodes.
+func (g *Generator) CreatePods(ctx context.Context, n, nodes int) (Span, error) {
+	return g.each(ctx, n, func(ctx context.Context, client rest.Interface, body []byte, i int) error {
+		request := client.Post().Namespace(Namespace(i % namespaces)).Resource("pods")
+		// The answer is not decoded: the load should cost the machine as little as possible.
+		return request.SetHeader("Content-Type", mimeType).Body(body).Do(ctx).Error()
+	}, func(i int) runtime.Object { return Pod(i, nodes) })
+}
+
+type creator func(ctx context.Context, client rest.Interface, body []byte, i int) error
+
+// each encodes n objects beforehand and then creates them with all connections.
+func (g *Generator) each(ctx context.Context, n int, create creator, object func(int) runtime.Object) (Span, error) {
+	bodies := make([][]byte, n)
+	for i := range bodies {
+		body, err := runtime.Encode(g.encode, object(i))
+		if err != nil {
+			return Span{}, fmt.Errorf("encode object %d: %w", i, err)
+		}
+		bodies[i] = body
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	span := Span{Start: time.Now()}
+	for w := range connections * inFlight {
+		client := g.clients[w%connections]
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				if err := create(ctx, client, bodies[i], i); err != nil {
+					cancel(fmt.Errorf("create object %d: %w", i, err))
+				}
+			}
+		})
+	}
+	workers.Wait()
+	span.End = time.Now()
+	return span, context.Cause(ctx)
+}
+
+// resources that are watched.
+var (
+	nodesResource = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
+	podsResource  = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+)
