@@ -23,7 +23,14 @@ type Client struct {
 
 	mu sync.RWMutex
 	// current is the newest session; its cache stays readable after it was lost.
-	current *session
+	current  *session
+	watchers []watcher
+}
+
+// watcher is who follows the connection: see Watch.
+type watcher struct {
+	handler   cache.EventHandler
+	onConnect func(epoch uint64)
 }
 
 // Connect connects to the first endpoint that answers, and again whenever the connection is lost, until
@@ -37,6 +44,12 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	c := &Client{opts: o, cancel: cancel, stopped: make(chan struct{})}
+	for _, h := range o.Handlers {
+		c.watchers = append(c.watchers, watcher{handler: h})
+	}
+	if o.OnConnect != nil {
+		c.watchers = append(c.watchers, watcher{onConnect: o.OnConnect})
+	}
 	first := make(chan error, 1)
 	go c.run(ctx, first)
 	if err := <-first; err != nil {
@@ -108,21 +121,49 @@ func logLevel(d time.Duration) int {
 	return 0
 }
 
+// publish makes s the current session and tells those who watch.
 func (c *Client) publish(s *session, epoch uint64) {
 	c.mu.Lock()
 	s.epoch = epoch
 	c.current = s
-	c.mu.Unlock()
-	if c.opts.OnConnect != nil {
-		c.opts.OnConnect(epoch)
+	watchers := c.watchers
+	for _, w := range watchers[s.watchers:] {
+		s.addHandler(w)
 	}
+	c.mu.Unlock()
+	for _, w := range watchers {
+		if w.onConnect != nil {
+			w.onConnect(epoch)
+		}
+	}
+}
+
+// Watch adds, to those of Options, a handler of the cache's events and a function that is called for each
+// connection, the present one at once. Either may be nil. Events that were under way when Watch was called
+// may come or not.
+func (c *Client) Watch(handler cache.EventHandler, onConnect func(epoch uint64)) {
+	w := watcher{handler: handler, onConnect: onConnect}
+	c.mu.Lock()
+	c.watchers = append(c.watchers, w)
+	c.current.addHandler(w)
+	epoch := c.current.epoch
+	c.mu.Unlock()
+	if onConnect != nil {
+		onConnect(epoch)
+	}
+}
+
+func (c *Client) watching() []watcher {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.watchers
 }
 
 // establish goes once over the endpoints.
 func (c *Client) establish(ctx context.Context) (*session, error) {
 	var errs []error
 	for _, e := range c.opts.Endpoints {
-		s, err := newSession(ctx, &c.opts, e)
+		s, err := newSession(ctx, &c.opts, e, c.watching())
 		if err == nil {
 			return s, nil
 		}

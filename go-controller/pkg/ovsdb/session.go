@@ -23,6 +23,7 @@ type session struct {
 	features Features
 	leader   *leaderWatch // nil unless leaders only
 	opts     *Options
+	watchers int // how many have had their handlers added before the cache was filled
 
 	lost     chan struct{} // closed when the connection is of no use any more
 	loseOnce sync.Once
@@ -30,8 +31,8 @@ type session struct {
 }
 
 // newSession connects to one endpoint and fills the cache.
-func newSession(ctx context.Context, o *Options, endpoint string) (s *session, err error) {
-	s = &session{endpoint: endpoint, opts: o, lost: make(chan struct{})}
+func newSession(ctx context.Context, o *Options, endpoint string, watchers []watcher) (s *session, err error) {
+	s = &session{endpoint: endpoint, opts: o, lost: make(chan struct{}), watchers: len(watchers)}
 	defer func() {
 		if err != nil {
 			s.lose(err)
@@ -60,10 +61,16 @@ func newSession(ctx context.Context, o *Options, endpoint string) (s *session, e
 	if s.cache == nil {
 		return s, errors.New("the connection was lost at once")
 	}
-	for _, h := range o.Handlers {
-		s.cache.AddEventHandler(h)
+	for _, w := range watchers {
+		s.addHandler(w)
 	}
 	return s, s.monitor(ctx, monitors)
+}
+
+func (s *session) addHandler(w watcher) {
+	if w.handler != nil {
+		s.cache.AddEventHandler(w.handler)
+	}
 }
 
 // dial makes a libovsdb client that does not reconnect by itself.
