@@ -1,0 +1,110 @@
+package bridge
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/hostnet"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/ovs"
+)
+
+// Record remembers the physical NIC as it was before the take-over. It is written before anything is
+// changed, and is from then on what the external bridge should carry.
+type Record struct {
+	NIC string `json:"nic"`
+	MAC string `json:"mac"`
+	MTU int    `json:"mtu"`
+	// BootID is that of the boot in which the record was made.
+	BootID    string            `json:"bootID"`
+	Addresses []hostnet.Address `json:"addresses"`
+	Routes    []hostnet.Route   `json:"routes"`
+	// Sysctls are the NIC's settings that the take-over changes, with their values before.
+	Sysctls map[string]string `json:"sysctls,omitempty"`
+}
+
+// LoadRecord reads the record from the local database; ok is false when there is none.
+func LoadRecord(s ovs.State) (r Record, ok bool, err error) {
+	text, ok := s.ExternalIDs[names.UplinkRecord]
+	if !ok {
+		return Record{}, false, nil
+	}
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return Record{}, false, fmt.Errorf("external_ids:%s of the Open_vSwitch table: %w", names.UplinkRecord, err)
+	}
+	return r, true, nil
+}
+
+func (r Record) encode() string {
+	data, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // plain data: cannot fail
+	}
+	return string(data)
+}
+
+// Primary returns the first address of the wanted family, else the first of the other; the zero Addr when
+// there is none.
+func (r Record) Primary(v4 bool) netip.Addr {
+	var other netip.Addr
+	for _, a := range r.Addresses {
+		switch {
+		case a.Prefix.Addr().Is4() == v4:
+			return a.Prefix.Addr()
+		case !other.IsValid():
+			other = a.Prefix.Addr()
+		}
+	}
+	return other
+}
+
+// snapshot makes a record of a device that carries the host's addresses.
+func snapshot(nic string, carrier *hostnet.Device, o Observed) Record {
+	return Record{
+		NIC: nic, MAC: carrier.MAC.String(), MTU: carrier.MTU, BootID: o.BootID,
+		Addresses: carrier.Addresses, Routes: carrier.Routes, Sysctls: o.NICSysctls,
+	}
+}
+
+// merge adds what has appeared on the NIC since: a repeated run finds the rest of an interrupted move there, and
+// DHCP or an administrator may configure the NIC at any time.
+func (r Record) merge(nic *hostnet.Device) Record {
+	r.Addresses = slices.Clone(r.Addresses)
+	r.Routes = slices.Clone(r.Routes)
+	for _, a := range nic.Addresses {
+		i := slices.IndexFunc(r.Addresses, func(have hostnet.Address) bool { return have.Prefix == a.Prefix })
+		if i < 0 {
+			r.Addresses = append(r.Addresses, a)
+		} else if !sameExpiry(r.Addresses[i].Expires, a.Expires) {
+			r.Addresses[i] = a
+		}
+	}
+	for _, route := range nic.Routes {
+		i := slices.IndexFunc(r.Routes, func(have hostnet.Route) bool { return have.Key() == route.Key() })
+		if i < 0 {
+			r.Routes = append(r.Routes, route)
+		} else {
+			r.Routes[i] = route
+		}
+	}
+	return r
+}
+
+// prune forgets addresses whose lifetime has passed.
+func (r Record) prune(now time.Time) Record {
+	r.Addresses = slices.DeleteFunc(slices.Clone(r.Addresses), func(a hostnet.Address) bool {
+		return !a.Expires.IsZero() && !a.Expires.After(now)
+	})
+	return r
+}
+
+// sameExpiry allows for the rounding to seconds.
+func sameExpiry(a, b time.Time) bool {
+	if a.IsZero() || b.IsZero() {
+		return a.IsZero() == b.IsZero()
+	}
+	return a.Sub(b).Abs() < 3*time.Second
+}

@@ -1,0 +1,179 @@
+package hostnet
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	nl "github.com/mdlayher/netlink"
+	"github.com/mdlayher/netlink/nlenc"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Event says that something of a device changed. All is true when events may have been lost: anything may
+// have changed.
+type Event struct {
+	// Device is the name, or "" for a device that is not known (any more).
+	Device string
+	// Link tells changes of the device itself from those of what is on it.
+	Link bool
+	All  bool
+}
+
+const receiveBuffer = 4 << 20
+
+// Watch calls notify for each change of links, addresses, routes, neighbours and device settings, until ctx
+// ends. notify is called from one goroutine and must not block. The first call, with All, comes when
+// watching has begun.
+func Watch(ctx context.Context, notify func(Event)) error {
+	for {
+		err := watchOnce(ctx, notify)
+		if ctx.Err() != nil {
+			return nil
+		}
+		// The kernel drops events when the socket's buffer overflows: start anew and look at everything.
+		if !errors.Is(err, unix.ENOBUFS) {
+			return fmt.Errorf("watch network devices: %w", err)
+		}
+	}
+}
+
+func watchOnce(ctx context.Context, notify func(Event)) error {
+	w := &watcher{names: map[int]string{}, notify: notify}
+	begin := func() error {
+		if err := w.list(); err != nil {
+			return err
+		}
+		notify(Event{All: true})
+		return nil
+	}
+	return Receive(ctx, unix.NETLINK_ROUTE, begin, w.message,
+		unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH,
+		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV4_NETCONF,
+		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV6_NETCONF)
+}
+
+// Receive joins multicast groups of a netlink protocol, calls begin, and hands each message to handle until
+// ctx ends or the socket fails.
+func Receive(ctx context.Context, protocol int, begin func() error, handle func(nl.Message), groups ...int) error {
+	var mask uint32
+	for _, g := range groups {
+		mask |= 1 << (g - 1)
+	}
+	conn, err := nl.Dial(protocol, &nl.Config{Groups: mask})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	if err := conn.SetReadBuffer(receiveBuffer); err != nil {
+		return err
+	}
+	if err := begin(); err != nil {
+		return err
+	}
+	for {
+		for m, err := range conn.ReceiveIter() {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				return err
+			}
+			handle(m)
+		}
+	}
+}
+
+type watcher struct {
+	names  map[int]string
+	notify func(Event)
+}
+
+func (w *watcher) list() error {
+	links, err := complete(netlink.LinkList)
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		w.names[l.Attrs().Index] = l.Attrs().Name
+	}
+	return nil
+}
+
+func (w *watcher) message(m nl.Message) {
+	switch m.Header.Type {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		w.link(m)
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		if len(m.Data) >= unix.SizeofIfAddrmsg {
+			w.device(int(binary.NativeEndian.Uint32(m.Data[4:])))
+		}
+	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
+		w.neighbour(m)
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		w.attribute(m.Data, unix.SizeofRtMsg, unix.RTA_OIF)
+	case unix.RTM_NEWNETCONF, unix.RTM_DELNETCONF:
+		// netconfmsg is one byte, padded to four; its first attribute is the device's index.
+		w.attribute(m.Data, 4, netconfaIfindex)
+	}
+}
+
+const netconfaIfindex = 1
+
+func (w *watcher) link(m nl.Message) {
+	if len(m.Data) < unix.SizeofIfInfomsg {
+		return
+	}
+	index := int(int32(binary.NativeEndian.Uint32(m.Data[4:])))
+	name := w.names[index]
+	if data, ok := find(m.Data[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME); ok {
+		name = nlenc.String(data)
+	}
+	if m.Header.Type == unix.RTM_DELLINK {
+		delete(w.names, index)
+	} else {
+		w.names[index] = name
+	}
+	w.notify(Event{Device: name, Link: true})
+}
+
+// neighbour passes on what concerns permanent entries: the others come and go with traffic.
+func (w *watcher) neighbour(m nl.Message) {
+	const stateOffset = 8
+	if len(m.Data) < unix.SizeofNdMsg {
+		return
+	}
+	state := binary.NativeEndian.Uint16(m.Data[stateOffset:])
+	if m.Header.Type == unix.RTM_DELNEIGH || state&unix.NUD_PERMANENT != 0 || state&unix.NUD_FAILED != 0 {
+		w.device(int(int32(binary.NativeEndian.Uint32(m.Data[4:]))))
+	}
+}
+
+func (w *watcher) attribute(data []byte, header int, kind uint16) {
+	if len(data) < header {
+		return
+	}
+	if value, ok := find(data[header:], kind); ok && len(value) == 4 {
+		w.device(int(int32(binary.NativeEndian.Uint32(value))))
+		return
+	}
+	w.notify(Event{}) // multipath routes, say: some device
+}
+
+func (w *watcher) device(index int) { w.notify(Event{Device: w.names[index]}) }
+
+func find(data []byte, kind uint16) ([]byte, bool) {
+	attributes, err := nl.NewAttributeDecoder(data)
+	if err != nil {
+		return nil, false
+	}
+	for attributes.Next() {
+		if attributes.Type() == kind {
+			return attributes.Bytes(), true
+		}
+	}
+	return nil, false
+}

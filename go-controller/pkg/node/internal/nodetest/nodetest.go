@@ -1,0 +1,222 @@
+//go:build integration
+
+// Package nodetest gives an integration test a host of its own: fresh network, mount and process namespaces with
+// empty /run and /etc/openvswitch, a "physical" NIC eth0 whose other end is in the namespace peer, and a real Open
+// vSwitch. All of it vanishes with the test's process.
+package nodetest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Addresses of the fake host and of its peer on the physical network.
+const (
+	HostV4 = "172.18.0.11"
+	HostV6 = "fd00:172:18::b"
+	PeerV4 = "172.18.0.1"
+	PeerV6 = "fd00:172:18::1"
+	Peer   = "peer"
+	NIC    = "eth0"
+)
+
+const insideVariable = "OVNKUBE_NODETEST_INSIDE"
+
+// Main runs body, a whole test or subtest, on a host of its own.
+func Main(t *testing.T, body func(t *testing.T)) {
+	t.Helper()
+	if os.Getenv(insideVariable) == t.Name() {
+		setUp(t)
+		body(t)
+		return
+	}
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	parts := strings.Split(t.Name(), "/")
+	for i, p := range parts {
+		parts[i] = "^" + p + "$"
+	}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run="+strings.Join(parts, "/"), "-test.v", "-test.timeout=2m")
+	cmd.Env = append(os.Environ(), insideVariable+"="+t.Name())
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	out, err := cmd.CombinedOutput()
+	t.Logf("inside:\n%s", out)
+	if err != nil {
+		t.Fatalf("inside: %v", err)
+	}
+	if !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Fatal("the test did not run inside")
+	}
+}
+
+func setUp(t *testing.T) {
+	t.Helper()
+	must(t, syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""))
+	must(t, syscall.Mount("proc", "/proc", "proc", 0, ""))
+	for _, dir := range []string{"/run", "/etc/openvswitch", "/var/log/openvswitch"} {
+		must(t, os.MkdirAll(dir, 0o755))
+		must(t, syscall.Mount("tmpfs", dir, "tmpfs", 0, ""))
+	}
+	must(t, os.MkdirAll("/run/openvswitch", 0o755))
+	must(t, os.MkdirAll("/run/ovn", 0o755))
+	must(t, syscall.Sethostname([]byte("node1")))
+	for _, command := range []string{
+		"ip link set lo up",
+		"ip netns add " + Peer,
+		"ip link add " + NIC + " type veth peer name eth0 netns " + Peer,
+		"ip -n peer link set lo up",
+		"ip -n peer link set eth0 up",
+		"ip -n peer addr add " + PeerV4 + "/24 dev eth0",
+		"ip -n peer -6 addr add " + PeerV6 + "/64 dev eth0 nodad",
+		"ip link set " + NIC + " up",
+	} {
+		Run(t, command)
+	}
+	ConfigureNIC(t)
+}
+
+// ConfigureNIC gives the NIC its addresses and routes, as the operating system does at boot.
+func ConfigureNIC(t *testing.T) {
+	t.Helper()
+	for _, command := range []string{
+		"ip addr add " + HostV4 + "/24 dev eth0",
+		"ip -6 addr add " + HostV6 + "/64 dev eth0 nodad",
+		"ip route add default via " + PeerV4 + " dev eth0",
+		"ip -6 route add default via " + PeerV6 + " dev eth0",
+		"ip route add 192.0.2.0/24 via 172.18.0.7 dev eth0 metric 50",
+	} {
+		Run(t, command)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Run runs a command line (split at blanks) and returns its output; a failure ends the test.
+func Run(t *testing.T, command string) string {
+	t.Helper()
+	out, err := Try(command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Try is Run without a test to end.
+func Try(command string) (string, error) {
+	fields := strings.Fields(command)
+	out, err := exec.CommandContext(context.Background(), fields[0], fields[1:]...).CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("%s: %w: %s", command, err, out)
+	}
+	return string(out), nil
+}
+
+// Process is a daemon of the test's.
+type Process struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+	log  string
+}
+
+// Start runs a daemon in the foreground, with its output in a file that is shown when the test fails.
+func Start(t *testing.T, command string) *Process {
+	t.Helper()
+	fields := strings.Fields(command)
+	p := &Process{done: make(chan struct{}), log: filepath.Join(t.TempDir(), filepath.Base(fields[0])+".log")}
+	out, err := os.Create(p.log)
+	must(t, err)
+	defer out.Close()
+	p.cmd = exec.CommandContext(context.Background(), fields[0], fields[1:]...)
+	p.cmd.Stdout, p.cmd.Stderr = out, out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	must(t, p.cmd.Start())
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			data, _ := os.ReadFile(p.log)
+			t.Logf("%s:\n%s", fields[0], tail(string(data), 4000))
+		}
+	})
+	return p
+}
+
+func tail(s string, n int) string { return s[max(0, len(s)-n):] }
+
+// Kill ends the process without a chance to clean up.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// Signal sends a signal and waits for the end.
+func (p *Process) Signal(t *testing.T, s os.Signal) {
+	t.Helper()
+	must(t, p.cmd.Process.Signal(s))
+	<-p.done
+}
+
+// Log returns what the process has printed.
+func (p *Process) Log() string {
+	data, _ := os.ReadFile(p.log)
+	return string(data)
+}
+
+// OVSDBEndpoint is where the host's Open_vSwitch database listens.
+const OVSDBEndpoint = "unix:/var/run/openvswitch/db.sock"
+
+// StartOVSDB starts the host's database server, with an empty database unless there is one.
+func StartOVSDB(t *testing.T) *Process {
+	t.Helper()
+	const db = "/etc/openvswitch/conf.db"
+	if _, err := os.Stat(db); err != nil {
+		Run(t, "ovsdb-tool create "+db+" /usr/share/openvswitch/vswitch.ovsschema")
+	}
+	p := Start(t, "ovsdb-server "+db+" --remote=punix:/var/run/openvswitch/db.sock --no-chdir --pidfile -vconsole:warn")
+	Eventually(t, 5*time.Second, func() error {
+		_, err := Try("ovs-vsctl --no-wait init")
+		return err
+	})
+	return p
+}
+
+// StartVswitchd starts ovs-vswitchd.
+func StartVswitchd(t *testing.T) *Process {
+	t.Helper()
+	return Start(t, "ovs-vswitchd unix:/var/run/openvswitch/db.sock --no-chdir --pidfile -vconsole:info")
+}
+
+// Eventually repeats check until it returns nil, and ends the test when it does not within limit.
+func Eventually(t *testing.T, limit time.Duration, check func() error) time.Duration {
+	t.Helper()
+	began := time.Now()
+	for {
+		err := check()
+		if err == nil {
+			return time.Since(began)
+		}
+		if time.Since(began) > limit {
+			t.Fatalf("after %v: %v", limit, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}

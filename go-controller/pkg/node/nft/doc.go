@@ -1,0 +1,6 @@
+// Package nft keeps the agent's nftables tables: the masquerading of pods' traffic that leaves through the
+// host's stack, and, behind the userspace datapath, the drop of what Open vSwitch handles already.
+//
+// A table is one value, Table; Ensure makes the kernel hold it, in one atomic transaction, and does nothing when
+// it does so already. Watch tells when somebody touched one of the tables.
+package nft

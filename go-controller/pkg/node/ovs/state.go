@@ -1,0 +1,119 @@
+package ovs
+
+import (
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/vswitchdb"
+)
+
+// Types of datapaths, ports and fail modes (see ovs-vswitchd.conf.db(5)).
+const (
+	System     = "system"
+	Netdev     = "netdev"
+	Internal   = "internal"
+	FailSecure = "secure"
+	// FailStandalone is the value for "not set" too: the bridge is a learning switch.
+	FailStandalone = ""
+)
+
+// Bridge is a row of the Bridge table.
+type Bridge struct {
+	Name         string
+	DatapathType string
+	FailMode     string
+	OtherConfig  map[string]string
+	ExternalIDs  map[string]string
+}
+
+// Port is a port with its single interface of the same name.
+type Port struct {
+	Name   string
+	Bridge string
+	// Type is Internal, or "" for a device of the host.
+	Type string
+	// MAC of an internal port; "" lets Open vSwitch choose.
+	MAC string
+	// MTU asks for an MTU in bytes; 0 does not.
+	MTU int
+	// ExternalIDs of the interface.
+	ExternalIDs map[string]string
+}
+
+// PortState is a port as the database shows it.
+type PortState struct {
+	Port
+	// OFPort is the OpenFlow port number: 0 while ovs-vswitchd has not looked at it, -1 when it failed.
+	OFPort int
+	// Error is why it failed.
+	Error string
+
+	portUUID, interfaceUUID string
+}
+
+// Attached tells whether ovs-vswitchd has the port in its datapath.
+func (p PortState) Attached() bool { return p.OFPort > 0 }
+
+// State is the part of the database that matters here.
+type State struct {
+	// ExternalIDs of the Open_vSwitch table's only row.
+	ExternalIDs map[string]string
+	Bridges     map[string]Bridge
+	Ports       map[string]PortState
+
+	rootUUID    string
+	bridgeUUIDs map[string]string
+}
+
+// Monitors are the tables and columns that State needs.
+func Monitors() []ovsdb.Monitor {
+	return []ovsdb.Monitor{
+		{Table: vswitchdb.OpenvSwitchTable, Columns: []string{"bridges", "external_ids"}},
+		{Table: vswitchdb.BridgeTable, Columns: []string{"name", "datapath_type", "fail_mode", "other_config", "external_ids", "ports"}},
+		{Table: vswitchdb.PortTable, Columns: []string{"name", "interfaces"}},
+		{Table: vswitchdb.InterfaceTable, Columns: []string{"name", "type", "mac", "mtu_request", "external_ids", "ofport", "error"}},
+	}
+}
+
+// Observe reads the state from the connection's cache.
+func Observe(c *ovsdb.Client) State {
+	s := State{Bridges: map[string]Bridge{}, Ports: map[string]PortState{}, bridgeUUIDs: map[string]string{}}
+	for uuid, root := range ovsdb.Rows[vswitchdb.OpenvSwitch](c) {
+		s.rootUUID, s.ExternalIDs = uuid, root.ExternalIDs
+	}
+	ports := ovsdb.Rows[vswitchdb.Port](c)
+	interfaces := ovsdb.Rows[vswitchdb.Interface](c)
+	for uuid, b := range ovsdb.Rows[vswitchdb.Bridge](c) {
+		s.bridgeUUIDs[b.Name] = uuid
+		s.Bridges[b.Name] = Bridge{
+			Name: b.Name, DatapathType: b.DatapathType, FailMode: deref(b.FailMode),
+			OtherConfig: b.OtherConfig, ExternalIDs: b.ExternalIDs,
+		}
+		for _, portUUID := range b.Ports {
+			port := ports[portUUID]
+			if port == nil || len(port.Interfaces) != 1 {
+				continue // a bond, or half of an update: not ours
+			}
+			if i := interfaces[port.Interfaces[0]]; i != nil {
+				s.Ports[port.Name] = portState(b.Name, portUUID, port.Interfaces[0], i)
+			}
+		}
+	}
+	return s
+}
+
+func portState(bridge, portUUID, interfaceUUID string, i *vswitchdb.Interface) PortState {
+	return PortState{
+		Port: Port{
+			Name: i.Name, Bridge: bridge, Type: i.Type, MAC: deref(i.MAC), MTU: deref(i.MTURequest), ExternalIDs: i.ExternalIDs,
+		},
+		OFPort: deref(i.Ofport), Error: deref(i.Error),
+		portUUID: portUUID, interfaceUUID: interfaceUUID,
+	}
+}
+
+func deref[T any](p *T) T {
+	var zero T
+	if p == nil {
+		return zero
+	}
+	return *p
+}
