@@ -32,6 +32,11 @@ func Ensure(ctx context.Context, o Options, names ...string) (Set, error) {
 	if err != nil {
 		return Set{}, err
 	}
+	return ensureList(ctx, o, list)
+}
+
+// ensureList is Ensure for any artifacts, with completed options.
+func ensureList(ctx context.Context, o Options, list []Artifact) (Set, error) {
 	items, err := resolve(ctx, o, list)
 	if err != nil {
 		return Set{}, err

@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -60,7 +61,7 @@ func EnsurePackages(ctx context.Context, o Options, names ...string) error {
 	if len(names) == 0 {
 		names = Packages(GroupLab)
 	}
-	p := installer{run: runCommand, policy: "/usr/sbin/policy-rc.d", lock: "/run/lock/ovnkube-packages.lock",
+	p := installer{run: runCommand, installed: installedPackages, root: os.Geteuid() == 0, policy: "/usr/sbin/policy-rc.d", lock: "/run/lock/ovnkube-packages.lock",
 		systemd: "/run/systemd/system", logs: filepath.Join(o.Cache, "log"), progress: o.Progress}
 	return p.ensure(ctx, names)
 }
@@ -69,6 +70,10 @@ func EnsurePackages(ctx context.Context, o Options, names ...string) error {
 type installer struct {
 	// run runs a step and returns its output.
 	run func(context.Context, Step) (string, error)
+	// installed returns the names of completely installed packages.
+	installed func(context.Context) (map[string]bool, error)
+	// root tells whether we may install.
+	root bool
 	// policy is the file that Debian's maintainer scripts ask before they start a service.
 	policy string
 	// lock keeps two installers apart.
@@ -93,7 +98,7 @@ func (p installer) ensure(ctx context.Context, names []string) error {
 	if err != nil || len(need) == 0 {
 		return err
 	}
-	if os.Geteuid() != 0 {
+	if !p.root {
 		return fmt.Errorf("Debian packages are missing and only root can install them: sudo apt-get install --no-install-recommends %s", strings.Join(need, " "))
 	}
 	release, err := lock(ctx, p.lock, func(holder string) {
@@ -118,10 +123,19 @@ func (p installer) ensure(ctx context.Context, names []string) error {
 
 // missing returns those of the packages that are not completely installed.
 func (p installer) missing(ctx context.Context, names []string) ([]string, error) {
-	if _, err := exec.LookPath("dpkg-query"); err != nil {
+	have, err := p.installed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return have[n] }), nil
+}
+
+// installedPackages asks dpkg.
+func installedPackages(ctx context.Context) (map[string]bool, error) {
+	out, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n").Output()
+	if errors.Is(err, exec.ErrNotFound) {
 		return nil, fmt.Errorf("the lab needs Debian 12 or newer (no dpkg-query here): %w", err)
 	}
-	out, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n").Output()
 	if err != nil {
 		return nil, fmt.Errorf("dpkg-query: %w", err)
 	}
@@ -131,7 +145,7 @@ func (p installer) missing(ctx context.Context, names []string) ([]string, error
 			have[name] = true
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return have[n] }), nil
+	return have, nil
 }
 
 // install installs the packages while services are forbidden to start.

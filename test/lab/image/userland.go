@@ -37,6 +37,10 @@ func executable(source, dst string) (Layer, error) {
 // libraries returns the paths of the dynamic loader and of all libraries a program
 // needs, directly and indirectly, sorted.
 func libraries(program string) ([]string, error) {
+	dirs, err := libraryDirs()
+	if err != nil {
+		return nil, err
+	}
 	found := map[string]bool{}
 	todo := []string{program}
 	for len(todo) > 0 {
@@ -49,7 +53,7 @@ func libraries(program string) ([]string, error) {
 			found[interpreter] = true
 		}
 		for _, name := range needed {
-			lib, err := findLibrary(name)
+			lib, err := findLibrary(dirs, name)
 			if err != nil {
 				return nil, err
 			}
@@ -88,18 +92,27 @@ func imports(file string) (needed []string, interpreter string, err error) {
 	return needed, interpreter, err
 }
 
-// findLibrary looks where Debian's loader looks.
-func findLibrary(name string) (string, error) {
-	for _, pattern := range []string{"/lib/*-linux-gnu", "/usr/lib/*-linux-gnu", "/lib64", "/lib", "/usr/lib"} {
-		matches, err := filepath.Glob(filepath.Join(pattern, name))
+// libraryDirs returns the folders in which Debian's loader looks, in its order.
+func libraryDirs() ([]string, error) {
+	var dirs []string
+	for _, pattern := range []string{"/lib/*-linux-gnu", "/usr/lib/*-linux-gnu", "/lib", "/usr/lib"} {
+		matches, err := filepath.Glob(pattern)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		if len(matches) > 0 {
-			return matches[0], nil
+		dirs = append(dirs, matches...)
+	}
+	return dirs, nil
+}
+
+func findLibrary(dirs []string, name string) (string, error) {
+	for _, dir := range dirs {
+		file := filepath.Join(dir, name)
+		if _, err := os.Stat(file); err == nil {
+			return file, nil
 		}
 	}
-	return "", fmt.Errorf("library %s: %w", name, fs.ErrNotExist)
+	return "", fmt.Errorf("library %s is not in %s: %w", name, strings.Join(dirs, ", "), fs.ErrNotExist)
 }
 
 // merge puts the files of several layers into one, equal ones once.
