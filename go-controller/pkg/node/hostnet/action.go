@@ -198,7 +198,7 @@ func (a DisableTxChecksum) Apply(context.Context) error {
 // txChecksumFeature is the kernel's name of the offload on software devices (tap, veth).
 const txChecksumFeature = "tx-checksum-ip-generic"
 
-// TxChecksum tells whether transmit checksum offload is on.
+// TxChecksum tells whether transmit checksum offload is on; it is not on a device that does not exist.
 func TxChecksum(device string) (bool, error) {
 	tool, err := ethtool.NewEthtool()
 	if err != nil {
@@ -206,6 +206,9 @@ func TxChecksum(device string) (bool, error) {
 	}
 	defer tool.Close()
 	features, err := tool.Features(device)
+	if errors.Is(err, unix.ENODEV) {
+		return false, nil // gone: its return is an event
+	}
 	if err != nil {
 		return false, fmt.Errorf("transmit checksum offload of %s: %w", device, err)
 	}

@@ -15,7 +15,7 @@ type Pinger struct{ process *Process }
 // PingHost starts pinging address from the peer, 100 times a second.
 func PingHost(t *testing.T, address string) *Pinger {
 	t.Helper()
-	return &Pinger{Start(t, "ip netns exec "+Peer+" ping -n -i 0.01 -W 1 "+address)}
+	return &Pinger{Start(t, "ip netns exec "+Peer+" ping -q -n -i 0.01 -W 1 "+address)}
 }
 
 // Loss is what a Pinger has counted.
