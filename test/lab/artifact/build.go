@@ -49,7 +49,7 @@ func (it item) build(ctx context.Context, cache string) error {
 	if err != nil {
 		return fmt.Errorf("build %s: %w", it.Name, err)
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }()
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return fmt.Errorf("build %s: %w", it.Name, err)
 	}

@@ -62,7 +62,7 @@ func TestEnsureBuildsOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, file := range []string{set.Path("hello"), filepath.Join(set.BinDir, "hello")} {
-			out, err := exec.Command(file).CombinedOutput()
+			out, err := exec.CommandContext(t.Context(), file).CombinedOutput()
 			if err != nil || string(out) != "hello 7" {
 				t.Errorf("%s: %q, %v", file, out, err)
 			}
@@ -105,7 +105,7 @@ func TestEnsureKeepsVersionsApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for set, want := range map[string]string{first.BinDir: "hello 7", second.BinDir: "hello 8"} {
-		if out, err := exec.Command(filepath.Join(set, "hello")).CombinedOutput(); err != nil || string(out) != want {
+		if out, err := exec.CommandContext(t.Context(), filepath.Join(set, "hello")).CombinedOutput(); err != nil || string(out) != want {
 			t.Errorf("%q, %v, want %q", out, err, want)
 		}
 	}
@@ -120,7 +120,7 @@ func TestEnsureIgnoresTheUsersFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(set.Path("hello")).CombinedOutput(); err != nil || string(out) != "hello 7" {
+	if out, err := exec.CommandContext(t.Context(), set.Path("hello")).CombinedOutput(); err != nil || string(out) != "hello 7" {
 		t.Errorf("%q, %v", out, err)
 	}
 }

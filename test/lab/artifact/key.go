@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,8 +105,7 @@ func (it item) computeKey(m module) string {
 	h := sha256.New()
 	for _, part := range []string{string(m.goMod), string(m.goSum), string(m.sources), m.toolchain,
 		strings.Join(it.buildArgs("OUT", "SRC"), "\x00"), strings.Join(it.buildEnv(), "\x00")} {
-		fmt.Fprintf(h, "%d:", len(part))
-		io.WriteString(h, part) //nolint:errcheck // a hash never fails
+		h.Write(fmt.Appendf(nil, "%d:%s", len(part), part))
 	}
 	return hex.EncodeToString(h.Sum(nil))[:keyLength]
 }

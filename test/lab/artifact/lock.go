@@ -33,23 +33,22 @@ func lock(ctx context.Context, path string, waiting func(holder string)) (func()
 			break
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 		}
 		if !told {
 			waiting(lockHolder(path))
 		}
 		select {
 		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("waiting for process %s, which holds %s: %w", lockHolder(path), path, context.Cause(ctx))
+			err := fmt.Errorf("waiting for process %s, which holds %s: %w", lockHolder(path), path, context.Cause(ctx))
+			return nil, errors.Join(err, f.Close())
 		case <-time.After(lockRetry):
 		}
 	}
 	if err := f.Truncate(0); err == nil {
 		_, _ = f.WriteAt([]byte(fmt.Sprint(os.Getpid())), 0) // only for people who wait
 	}
-	return func() { f.Close() }, nil
+	return func() { _ = f.Close() }, nil
 }
 
 // lockHolder returns what the holder of the lock wrote about itself.

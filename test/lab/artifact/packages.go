@@ -99,7 +99,7 @@ func (p installer) ensure(ctx context.Context, names []string) error {
 		return err
 	}
 	if !p.root {
-		return fmt.Errorf("Debian packages are missing and only root can install them: sudo apt-get install --no-install-recommends %s", strings.Join(need, " "))
+		return fmt.Errorf("only root can install the missing Debian packages: sudo apt-get install --no-install-recommends %s", strings.Join(need, " "))
 	}
 	release, err := lock(ctx, p.lock, func(holder string) {
 		p.progress(Event{Name: "waiting for process " + holder + ", which installs packages"})

@@ -34,7 +34,7 @@ func policyCases() []policyCase {
 // snapshot describes the folder of the policy: names, modes, times, targets, contents.
 func snapshot(t *testing.T, policy string) string {
 	t.Helper()
-	out, err := exec.Command("sh", "-c", "cd \"$1\" && find . -mindepth 1 -printf '%p %m %T@ %l %i\\n' -type f -exec cat {} +", "sh", filepath.Dir(policy)).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", "cd \"$1\" && find . -mindepth 1 -printf '%p %m %T@ %l %i\\n' -type f -exec cat {} +", "sh", filepath.Dir(policy)).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -51,7 +51,7 @@ func TestPolicyIsRestored(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = exec.Command(policy, "ovn-central", "start").Run()
+			err = exec.CommandContext(t.Context(), policy, "ovn-central", "start").Run()
 			if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 101 { //nolint:errorlint // exactly this
 				t.Errorf("the policy answers %v, want exit status 101", err)
 			}

@@ -75,7 +75,7 @@ func makeRoot(ctx context.Context, cache, suite, root string) error {
 	if err != nil {
 		return fmt.Errorf("root folder %s: %w", suite, err)
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }()
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return fmt.Errorf("root folder %s: %w", suite, err)
 	}

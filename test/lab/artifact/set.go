@@ -31,7 +31,7 @@ func newSet(cache string, items []item) Set {
 	h := sha256.New()
 	for _, it := range items {
 		s.paths[it.Name], s.versions[it.Name] = it.path(cache), it.version
-		fmt.Fprintln(h, it.Name, it.key)
+		h.Write(fmt.Appendln(nil, it.Name, it.key))
 	}
 	s.BinDir = filepath.Join(binDir(cache), "set-"+hex.EncodeToString(h.Sum(nil))[:keyLength])
 	return s
@@ -52,7 +52,7 @@ func (s Set) link(cache string) error {
 	if err != nil {
 		return fmt.Errorf("folder of executables: %w", err)
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }()
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return fmt.Errorf("folder of executables: %w", err)
 	}

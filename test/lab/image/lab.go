@@ -224,9 +224,9 @@ const layoutVersion = 1
 // archiveKey identifies the archive's content without reading big files.
 func archiveKey(images []Image) (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, layoutVersion)
+	h.Write(fmt.Appendln(nil, layoutVersion))
 	for _, im := range images {
-		fmt.Fprintf(h, "%q %q %q\n", im.Names, im.Entrypoint, im.Cmd)
+		h.Write(fmt.Appendf(nil, "%q %q %q\n", im.Names, im.Entrypoint, im.Cmd))
 		for _, layer := range im.Layers {
 			files, err := layer.complete()
 			if err != nil {
@@ -236,7 +236,7 @@ func archiveKey(images []Image) (string, error) {
 			if err != nil {
 				return "", err
 			}
-			fmt.Fprintf(h, "%d %s", len(print), print)
+			h.Write(fmt.Appendf(nil, "%d %s", len(print), print))
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16], nil

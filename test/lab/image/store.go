@@ -58,13 +58,13 @@ func makeStore(ctx context.Context, set artifact.Set, archives []string, dir, lo
 	if err != nil {
 		return fmt.Errorf("image store: %w", err)
 	}
-	defer os.RemoveAll(root)
+	defer func() { _ = os.RemoveAll(root) }()
 	// Not below the cache: a unix socket's path must be shorter than 108 bytes.
 	run, err := os.MkdirTemp("", "ovnkube-store-")
 	if err != nil {
 		return fmt.Errorf("image store: %w", err)
 	}
-	defer os.RemoveAll(run)
+	defer func() { _ = os.RemoveAll(run) }()
 	daemon, err := startContainerd(ctx, set.Path("containerd"), root, run, filepath.Join(logs, "image-store-containerd.log"))
 	if err != nil {
 		return fmt.Errorf("image store: %w", err)

@@ -40,7 +40,7 @@ func TestStoreWithContainerd(t *testing.T) {
 			t.Helper()
 			args = append([]string{"--address", filepath.Join(run, "containerd.sock"), "--namespace=k8s.io"}, args...)
 			var errors strings.Builder
-			cmd := exec.Command(set.Path("ctr"), args...)
+			cmd := exec.CommandContext(t.Context(), set.Path("ctr"), args...)
 			cmd.Stderr = &errors
 			out, err := cmd.Output()
 			if err != nil {

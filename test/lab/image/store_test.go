@@ -62,7 +62,7 @@ func TestReadyWaitsForTheRightMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer notify.Close()
-	c, err := net.Dial("unixgram", path)
+	c, err := (&net.Dialer{}).DialContext(t.Context(), "unixgram", path)
 	if err != nil {
 		t.Fatal(err)
 	}

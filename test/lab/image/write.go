@@ -30,7 +30,7 @@ func Write(file string, images []Image) (err error) {
 	if err != nil {
 		return fmt.Errorf("write images: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	l := layout{dir: dir, layers: map[string]v1.Descriptor{}, written: map[digest.Digest]bool{}}
 	for _, im := range images {
 		if err := l.addImage(im); err != nil {
