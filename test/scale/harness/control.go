@@ -49,8 +49,12 @@ type ControlBinaries struct{ Etcd, APIServer string }
 // StartControlPlane runs etcd and kube-apiserver and waits until the API is ready. etcd's files are on a
 // tmpfs: the figures do not depend on a disk.
 func StartControlPlane(ctx context.Context, b ControlBinaries) (*ControlPlane, error) {
-	c := &ControlPlane{dir: filepath.Join(WorkDir, "control"), tokens: map[string]string{}}
-	err := c.start(ctx, b)
+	dir, err := os.MkdirTemp(WorkDir, "control-")
+	if err != nil {
+		return nil, fmt.Errorf("control plane: %w", err)
+	}
+	c := &ControlPlane{dir: dir, tokens: map[string]string{}}
+	err = c.start(ctx, b)
 	if err != nil {
 		c.Stop()
 		return nil, err
@@ -96,9 +100,6 @@ func (c *ControlPlane) apiServerArgs() []string {
 }
 
 func (c *ControlPlane) writeFiles() error {
-	if err := os.MkdirAll(c.dir, 0o700); err != nil {
-		return fmt.Errorf("control plane: %w", err)
-	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return fmt.Errorf("key for service accounts: %w", err)
@@ -151,7 +152,7 @@ func (c *ControlPlane) config(user string) *rest.Config {
 		Host:            "https://" + Address + ":" + securePort,
 		BearerToken:     c.tokens[user],
 		TLSClientConfig: rest.TLSClientConfig{CAFile: c.path("certs/apiserver.crt")},
-		ContentConfig:   rest.ContentConfig{ContentType: "application/vnd.kubernetes.protobuf", AcceptContentTypes: "application/vnd.kubernetes.protobuf"},
+		ContentConfig:   rest.ContentConfig{ContentType: "application/vnd.kubernetes.protobuf", AcceptContentTypes: "application/vnd.kubernetes.protobuf,application/json"},
 		QPS:             -1,
 		UserAgent:       user,
 	}
@@ -196,8 +197,12 @@ func (c *ControlPlane) Usage() (Usage, error) {
 	return Usage{CPU: e.CPU + a.CPU, RSS: e.RSS + a.RSS, PeakRSS: e.PeakRSS + a.PeakRSS, PSS: e.PSS + a.PSS}, errors.Join(err1, err2)
 }
 
-// Stop ends both processes.
+// Stop ends both processes and forgets their data.
 func (c *ControlPlane) Stop() {
+	if c == nil {
+		return
+	}
 	c.apiServer.Stop(time.Second) // it holds nothing that must be written
 	c.etcd.Stop(stopTimeout)
+	_ = os.RemoveAll(c.dir) // on a tmpfs that goes with the namespace
 }

@@ -12,17 +12,17 @@ import (
 
 // Transactions counts the transactions in a database's log by who made them.
 type Transactions struct {
-	// Northd are those whose comment names ovn-northd.
-	Northd int
-	// Others are all others: the master's, when nobody else writes.
-	Others int
-	// Bytes is the size of Others in the log.
+	// Tools are those whose comment says that ovn-northd or ovn-nbctl made them.
+	Tools int
+	// Master are all others: the master's, when nobody else writes.
+	Master int
+	// Bytes is the size of the master's in the log.
 	Bytes int64
 }
 
 // Sub returns what was added since earlier.
 func (t Transactions) Sub(earlier Transactions) Transactions {
-	return Transactions{Northd: t.Northd - earlier.Northd, Others: t.Others - earlier.Others, Bytes: t.Bytes - earlier.Bytes}
+	return Transactions{Tools: t.Tools - earlier.Tools, Master: t.Master - earlier.Master, Bytes: t.Bytes - earlier.Bytes}
 }
 
 // ReadTransactions counts in the file of a standalone OVSDB database (ovsdb(5), "Standalone Database
@@ -63,10 +63,10 @@ func countTransactions(r io.Reader) (Transactions, error) {
 		switch {
 		case strings.HasPrefix(comment, "compacting database"):
 			return t, errors.New("the server has compacted the database: its transactions cannot be counted any more")
-		case strings.HasPrefix(comment, "ovn-northd"):
-			t.Northd++
+		case strings.HasPrefix(comment, "ovn-northd"), strings.HasPrefix(comment, "ovn-nbctl"):
+			t.Tools++
 		default:
-			t.Others++
+			t.Master++
 			t.Bytes += int64(len(body))
 		}
 	}

@@ -11,20 +11,23 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func record(body string) string { return fmt.Sprintf("OVSDB JSON %d 0123456789abcdef\n%s", len(body), body) }
+func record(body string) string {
+	return fmt.Sprintf("OVSDB JSON %d 0123456789abcdef\n%s", len(body), body)
+}
 
 func TestCountTransactions(t *testing.T) {
 	schema := record(`{"name":"OVN_Northbound","tables":{}}` + "\n")
 	mine := record(`{"_date":1,"Logical_Switch":{"1":{"name":"a\nOVSDB JSON 3 x\n"}}}` + "\n")
 	northd := record(`{"_comment":"ovn-northd","NB_Global":{}}` + "\n")
+	nbctl := record(`{"_comment":"ovn-nbctl: ovn-nbctl --wait=sb sync","NB_Global":{}}` + "\n")
 	for _, c := range []struct {
 		name, log string
 		want      Transactions
 	}{
 		{"new database", schema, Transactions{}},
-		{"by author", schema + mine + northd + mine, Transactions{Others: 2, Northd: 1, Bytes: 2 * int64(len(mine)-len("OVSDB JSON 66 0123456789abcdef\n"))}},
-		{"half a record is not yet one", schema + northd + mine[:len(mine)-3], Transactions{Northd: 1}},
-		{"half a header is not yet one", schema + northd + "OVSDB JS", Transactions{Northd: 1}},
+		{"by author", schema + mine + northd + mine + nbctl, Transactions{Master: 2, Tools: 2, Bytes: 2 * int64(len(mine)-len("OVSDB JSON 66 0123456789abcdef\n"))}},
+		{"half a record is not yet one", schema + northd + mine[:len(mine)-3], Transactions{Tools: 1}},
+		{"half a header is not yet one", schema + northd + "OVSDB JS", Transactions{Tools: 1}},
 	} {
 		got, err := countTransactions(strings.NewReader(c.log))
 		if err != nil {

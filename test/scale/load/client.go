@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -91,6 +90,18 @@ func (g *Generator) CreatePods(ctx context.Context, n, nodes int) (Span, error) 
 	}, func(i int) runtime.Object { return Pod(i, nodes) })
 }
 
+// DeletePods deletes all pods that CreatePods made, at once and without grace: there is no kubelet to wait for.
+func (g *Generator) DeletePods(ctx context.Context) error {
+	now := int64(0)
+	for i := range namespaces {
+		err := g.typed.CoreV1().Pods(Namespace(i)).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("delete the pods of %s: %w", Namespace(i), err)
+		}
+	}
+	return nil
+}
+
 type creator func(ctx context.Context, client rest.Interface, body []byte, i int) error
 
 // each encodes n objects beforehand and then creates them with all connections.
@@ -122,9 +133,3 @@ func (g *Generator) each(ctx context.Context, n int, create creator, object func
 	span.End = time.Now()
 	return span, context.Cause(ctx)
 }
-
-// resources that are watched.
-var (
-	nodesResource = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
-	podsResource  = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
-)

@@ -6,10 +6,12 @@ import (
 	"net/netip"
 	"sync"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
@@ -19,8 +21,7 @@ import (
 // Stub stands for the master in a run that measures the API server alone: it gives every pod an annotation of
 // the usual size and does nothing else. No master can annotate faster on the same machine.
 type Stub struct {
-	pods metadata.Getter
-	todo chan *metav1.PartialObjectMetadata
+	todo chan *corev1.Pod
 	done sync.WaitGroup
 	stop context.CancelFunc
 
@@ -28,42 +29,46 @@ type Stub struct {
 	err error
 }
 
-// StartStub follows the pods and annotates them until ctx ends.
+// StartStub follows the pods and annotates them until it is stopped. It returns when it has seen the pods that
+// exist.
 func StartStub(ctx context.Context, config *rest.Config) (*Stub, error) {
-	client, err := metadata.NewForConfig(config)
+	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("client of the stub: %w", err)
 	}
 	ctx, stop := context.WithCancel(ctx)
-	s := &Stub{pods: client.Resource(podsResource), stop: stop, todo: make(chan *metav1.PartialObjectMetadata, 1<<16)}
-	pods, err := s.pods.Watch(ctx, metav1.ListOptions{})
-	if err != nil {
-		stop()
-		return nil, fmt.Errorf("watch of the stub: %w", err)
-	}
-	s.done.Go(func() {
-		defer close(s.todo)
-		for event := range pods.ResultChan() {
-			pod, ok := event.Object.(*metav1.PartialObjectMetadata)
-			if ok && pod.Annotations[names.PodNetworksAnnotation] == "" {
+	s := &Stub{stop: stop, todo: make(chan *corev1.Pod, 1<<16)}
+	lw := cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "pods", metav1.NamespaceAll, nil)
+	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
+		ListerWatcher: lw, ObjectType: &corev1.Pod{},
+		Handler: cache.ResourceEventHandlerFuncs{AddFunc: func(object any) {
+			if pod, ok := object.(*corev1.Pod); ok && pod.Annotations[names.PodNetworksAnnotation] == "" {
 				s.todo <- pod
 			}
-		}
+		}},
+	})
+	s.done.Go(func() {
+		defer close(s.todo)
+		informer.RunWithContext(ctx)
 	})
 	for range connections * inFlight {
 		s.done.Go(func() { s.annotate(ctx, client) })
 	}
+	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+		stop()
+		return nil, fmt.Errorf("the stub cannot list pods: %w", context.Cause(ctx))
+	}
 	return s, nil
 }
 
-func (s *Stub) annotate(ctx context.Context, client metadata.Interface) {
+func (s *Stub) annotate(ctx context.Context, client kubernetes.Interface) {
 	address := netip.MustParsePrefix("10.128.0.5/23")
 	value := annotations.FormatPodNetwork(annotations.PodNetwork{
 		Addresses: []netip.Prefix{address}, MAC: addr.MAC(address.Addr()), Gateways: []netip.Addr{netip.MustParseAddr("10.128.0.1")},
 	})
 	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, names.PodNetworksAnnotation, value)
 	for pod := range s.todo {
-		_, err := client.Resource(podsResource).Namespace(pod.Namespace).Patch(ctx, pod.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+		err := client.CoreV1().RESTClient().Patch(types.MergePatchType).Namespace(pod.Namespace).Resource("pods").Name(pod.Name).Body(patch).Do(ctx).Error()
 		if err != nil && ctx.Err() == nil {
 			s.mu.Lock()
 			s.err = err

@@ -2,25 +2,24 @@ package load
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
 
-// Watcher records when objects appeared and when they got an annotation. It sees only their metadata.
+// Watcher records when objects appeared and when they got an annotation.
 type Watcher struct {
 	annotation string
-	watch      watch.Interface
+	open       opener
+	stop       context.CancelFunc
 
 	mu      sync.Mutex
 	objects map[string]*Seen
@@ -29,9 +28,14 @@ type Watcher struct {
 	// reached are closed when annotated reaches their key.
 	reached map[int]chan struct{}
 	last    time.Time
-	err     error
-	done    chan struct{}
+	// interrupted counts watches that the server ended.
+	interrupted int
+	err         error
+	done        chan struct{}
 }
+
+// opener opens a watch that starts after a resource version.
+type opener func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error)
 
 // Seen is what is known of one object.
 type Seen struct {
@@ -43,43 +47,92 @@ type Seen struct {
 
 // WatchNodes follows the nodes' subnets.
 func WatchNodes(ctx context.Context, config *rest.Config) (*Watcher, error) {
-	return newWatcher(ctx, config, nodesResource, names.NodeSubnetsAnnotation)
+	client, err := watchClient(config)
+	if err != nil {
+		return nil, err
+	}
+	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	return newWatcher(ctx, client.CoreV1().Nodes().Watch, list.ResourceVersion, names.NodeSubnetsAnnotation)
 }
 
 // WatchPods follows the pods' networks.
 func WatchPods(ctx context.Context, config *rest.Config) (*Watcher, error) {
-	return newWatcher(ctx, config, podsResource, names.PodNetworksAnnotation)
+	client, err := watchClient(config)
+	if err != nil {
+		return nil, err
+	}
+	list, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	return newWatcher(ctx, client.CoreV1().Pods("").Watch, list.ResourceVersion, names.PodNetworksAnnotation)
 }
 
-func newWatcher(ctx context.Context, config *rest.Config, resource schema.GroupVersionResource, annotation string) (*Watcher, error) {
+// watchClient returns a client with a connection of its own.
+func watchClient(config *rest.Config) (kubernetes.Interface, error) {
 	own := rest.CopyConfig(config)
-	own.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext // a connection of its own
-	client, err := metadata.NewForConfig(own)
+	own.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+	client, err := kubernetes.NewForConfig(own)
 	if err != nil {
 		return nil, fmt.Errorf("client for watch: %w", err)
 	}
-	day := int64((24 * time.Hour).Seconds()) // the server must not end the watch
-	w := &Watcher{annotation: annotation, objects: map[string]*Seen{}, reached: map[int]chan struct{}{}, done: make(chan struct{})}
-	w.watch, err = client.Resource(resource).Watch(ctx, metav1.ListOptions{TimeoutSeconds: &day})
-	if err != nil {
-		return nil, fmt.Errorf("watch %s: %w", resource.Resource, err)
+	return client, nil
+}
+
+func newWatcher(ctx context.Context, open opener, version, annotation string) (*Watcher, error) {
+	ctx, stop := context.WithCancel(ctx)
+	w := &Watcher{
+		annotation: annotation, open: open, stop: stop,
+		objects: map[string]*Seen{}, reached: map[int]chan struct{}{}, done: make(chan struct{}),
 	}
-	go w.run()
+	events, err := w.watch(ctx, version)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	go func() {
+		defer close(w.done)
+		w.fail(w.run(ctx, events, version))
+	}()
 	return w, nil
 }
 
-func (w *Watcher) run() {
-	defer close(w.done)
-	for event := range w.watch.ResultChan() {
-		now := time.Now()
-		object, ok := event.Object.(*metav1.PartialObjectMetadata)
-		if !ok {
-			w.fail(fmt.Errorf("watch: unexpected event %s: %+v", event.Type, event.Object))
-			return
-		}
-		w.handle(event.Type, object, now)
+func (w *Watcher) watch(ctx context.Context, version string) (watch.Interface, error) {
+	day := int64((24 * time.Hour).Seconds())
+	events, err := w.open(ctx, metav1.ListOptions{ResourceVersion: version, TimeoutSeconds: &day})
+	if err != nil {
+		return nil, fmt.Errorf("watch from version %s: %w", version, err)
 	}
-	w.fail(errors.New("the watch has ended"))
+	return events, nil
+}
+
+// run handles events. A busy API server ends watches that it cannot serve in time; the next one goes on after the
+// last event, so that nothing is lost but time.
+func (w *Watcher) run(ctx context.Context, events watch.Interface, version string) error {
+	for {
+		for event := range events.ResultChan() {
+			now := time.Now()
+			object, ok := event.Object.(metav1.Object)
+			if !ok {
+				return fmt.Errorf("watch: unexpected event %s: %+v", event.Type, event.Object)
+			}
+			version = object.GetResourceVersion()
+			w.handle(event.Type, object, now)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		w.mu.Lock()
+		w.interrupted++
+		w.mu.Unlock()
+		var err error
+		if events, err = w.watch(ctx, version); err != nil {
+			return err
+		}
+	}
 }
 
 func (w *Watcher) fail(err error) {
@@ -90,10 +143,10 @@ func (w *Watcher) fail(err error) {
 	}
 }
 
-func (w *Watcher) handle(kind watch.EventType, object *metav1.PartialObjectMetadata, now time.Time) {
+func (w *Watcher) handle(kind watch.EventType, object metav1.Object, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	key := names.ObjectName(object.Namespace, object.Name)
+	key := names.ObjectName(object.GetNamespace(), object.GetName())
 	if kind == watch.Deleted {
 		delete(w.objects, key)
 		return
@@ -103,7 +156,7 @@ func (w *Watcher) handle(kind watch.EventType, object *metav1.PartialObjectMetad
 		seen = &Seen{Created: now}
 		w.objects[key] = seen
 	}
-	value, ok := object.Annotations[w.annotation]
+	value, ok := object.GetAnnotations()[w.annotation]
 	switch {
 	case !ok:
 	case seen.Value != "":
@@ -154,6 +207,13 @@ func (w *Watcher) Changes() int {
 	return w.changes
 }
 
+// Interrupted returns how often the server ended the watch; the times of some events were late then.
+func (w *Watcher) Interrupted() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.interrupted
+}
+
 // Objects returns a copy of what is known, by "namespace/name".
 func (w *Watcher) Objects() map[string]Seen {
 	w.mu.Lock()
@@ -181,6 +241,6 @@ func (w *Watcher) Latencies() []time.Duration {
 
 // Stop ends the watch.
 func (w *Watcher) Stop() {
-	w.watch.Stop()
+	w.stop()
 	<-w.done
 }

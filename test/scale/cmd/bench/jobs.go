@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/ovnkube/ovnkube/test/scale/harness"
+	"github.com/ovnkube/ovnkube/test/scale/report"
+	"github.com/ovnkube/ovnkube/test/scale/scenario"
+)
+
+// job is a scenario and how to run it.
+type job struct {
+	id, title string
+	run       func(context.Context, scenario.Env) (*report.Result, error)
+}
+
+func jobs() []job {
+	var all []job
+	for _, s := range scenario.Scales() {
+		all = append(all, job{s.ID, s.Title, func(ctx context.Context, env scenario.Env) (*report.Result, error) {
+			return enter(ctx, s.ID, env)
+		}})
+	}
+	return all
+}
+
+// order is what the outer process tells the one in the namespaces.
+type order struct {
+	ID  string
+	Env scenario.Env
+}
+
+// enter runs a scenario in namespaces of its own; the result comes back through a pipe.
+func enter(ctx context.Context, id string, env scenario.Env) (*report.Result, error) {
+	text, err := json.Marshal(order{ID: id, Env: env})
+	if err != nil {
+		return nil, err
+	}
+	in, out, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("pipe for the result: %w", err)
+	}
+	defer in.Close()
+	answer := make(chan []byte, 1)
+	go func() {
+		data, _ := io.ReadAll(in) // a lost answer shows as one that cannot be decoded
+		answer <- data
+	}()
+	err = errors.Join(harness.Enter(ctx, out, string(text)), out.Close())
+	data := <-answer
+	if err != nil {
+		return nil, err
+	}
+	result := &report.Result{}
+	if err := json.Unmarshal(data, result); err != nil {
+		return nil, fmt.Errorf("result of %s: %w", id, err)
+	}
+	return result, nil
+}
+
+// inside is main in the namespaces.
+func inside() error {
+	ctx, cancel, err := harness.Setup()
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	var o order
+	if err := json.Unmarshal([]byte(os.Args[1]), &o); err != nil {
+		return fmt.Errorf("order from the outer process: %w", err)
+	}
+	for _, s := range scenario.Scales() {
+		if s.ID != o.ID {
+			continue
+		}
+		result, err := s.Run(ctx, o.Env)
+		if err != nil {
+			return err
+		}
+		return result.WriteJSON(os.Stdout)
+	}
+	return fmt.Errorf("unknown scenario %q", o.ID)
+}

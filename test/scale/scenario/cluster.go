@@ -1,0 +1,101 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ovnkube/ovnkube/test/scale/harness"
+	"github.com/ovnkube/ovnkube/test/scale/load"
+)
+
+const masterGrace = 15 * time.Second
+
+// cluster is everything a scenario runs.
+type cluster struct {
+	control   *harness.ControlPlane
+	nb, sb    *harness.Database
+	northd    *harness.Process
+	master    *harness.Master
+	options   harness.MasterOptions
+	generator *load.Generator
+	logs      string
+}
+
+func startCluster(ctx context.Context, s Scale, env Env) (*cluster, error) {
+	c := &cluster{logs: env.KeepLogs}
+	progress("%s: starting control plane and databases", s.ID)
+	if err := c.start(ctx, s, env); err != nil {
+		c.stop()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *cluster) start(ctx context.Context, s Scale, env Env) (err error) {
+	ovn := harness.DefaultOVN()
+	if c.control, err = harness.StartControlPlane(ctx, env.Control); err != nil {
+		return err
+	}
+	if c.nb, err = ovn.StartDatabase(ctx, "nb"); err != nil {
+		return err
+	}
+	if c.sb, err = ovn.StartDatabase(ctx, "sb"); err != nil {
+		return err
+	}
+	if s.Northd {
+		if c.northd, err = ovn.StartNorthd(c.nb, c.sb); err != nil {
+			return err
+		}
+	}
+	if c.generator, err = load.NewGenerator(c.control.LoadConfig()); err != nil {
+		return err
+	}
+	if err := c.generator.Prepare(ctx); err != nil {
+		return err
+	}
+	kubeconfig, err := c.control.MasterKubeconfig()
+	if err != nil {
+		return err
+	}
+	c.options = harness.MasterOptions{
+		Binary: env.Master, Kubeconfig: kubeconfig, NB: c.nb, SB: c.sb, Args: env.MasterArgs, Env: env.MasterEnv,
+	}
+	return c.startMaster(ctx)
+}
+
+func (c *cluster) startMaster(ctx context.Context) (err error) {
+	c.master, err = harness.StartMaster(ctx, c.options)
+	return err
+}
+
+// alive says which process has ended that should not have.
+func (c *cluster) alive() error {
+	if err := c.master.Failed(); err != nil {
+		return err
+	}
+	if c.northd != nil {
+		return c.northd.Failed()
+	}
+	return nil
+}
+
+func (c *cluster) stop() {
+	if c.master != nil {
+		c.master.Stop(masterGrace)
+	}
+	c.northd.Stop(time.Second)
+	for _, d := range []*harness.Database{c.nb, c.sb} {
+		if d != nil {
+			d.Stop(time.Second)
+		}
+	}
+	c.control.Stop()
+	if c.logs != "" {
+		if err := os.CopyFS(c.logs, os.DirFS(filepath.Join(harness.WorkDir, "log"))); err != nil {
+			fmt.Fprintln(os.Stderr, "keep logs:", err)
+		}
+	}
+}
