@@ -111,6 +111,29 @@ func TestEnsureKeepsVersionsApart(t *testing.T) {
 	}
 }
 
+func TestLinkIntoFollowsTheVersion(t *testing.T) {
+	o, list := toolModule(t)
+	dir := filepath.Join(o.Cache, "tools")
+	write(t, filepath.Join(dir, "other"), "not ours")
+	for _, version := range []string{"7", "8"} {
+		list[0].linkFlags = []string{"-X main.version=" + version}
+		set, err := ensureList(t.Context(), o, list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := set.LinkInto(dir); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.CommandContext(t.Context(), filepath.Join(dir, "hello")).CombinedOutput(); err != nil || string(out) != "hello "+version {
+			t.Errorf("%q, %v, want version %s", out, err, version)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("want hello and other, got %v, %v", entries, err)
+	}
+}
+
 // TestEnsureIgnoresTheUsersFlags: the same key must mean the same file for everybody.
 func TestEnsureIgnoresTheUsersFlags(t *testing.T) {
 	o, list := toolModule(t)

@@ -25,6 +25,30 @@ func (s Set) Path(name string) string { return s.paths[name] }
 // ("v1.36.3"), "" when it has none of its own.
 func (s Set) Version(name string) string { return s.versions[name] }
 
+// LinkInto makes symbolic links to the set's executables in dir, under their plain
+// names, for scripts that want one path whatever the version. Links that are there
+// already are replaced, each at once; others stay.
+func (s Set) LinkInto(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("links to executables: %w", err)
+	}
+	tmp, err := os.MkdirTemp(dir, tmpPrefix)
+	if err != nil {
+		return fmt.Errorf("links to executables: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(tmp) }()
+	for name, path := range s.paths {
+		link := filepath.Join(tmp, name)
+		if err := os.Symlink(path, link); err != nil {
+			return fmt.Errorf("links to executables: %w", err)
+		}
+		if err := os.Rename(link, filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("links to executables: %w", err)
+		}
+	}
+	return nil
+}
+
 // newSet returns the set of the items; nothing is read or written.
 func newSet(cache string, items []item) Set {
 	s := Set{paths: map[string]string{}, versions: map[string]string{}}
