@@ -1,0 +1,179 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ovnkube/ovnkube/test/lab/machine"
+	"github.com/ovnkube/ovnkube/test/lab/supervise"
+)
+
+// Names of components. Tests kill and restart by these.
+const (
+	Etcd              = "etcd"
+	APIServer         = "kube-apiserver"
+	ControllerManager = "kube-controller-manager"
+	Scheduler         = "kube-scheduler"
+	NBDB              = "ovn-nb"
+	SBDB              = "ovn-sb"
+	Northd            = "ovn-northd"
+	Master            = "ovnkube-master"
+	Routes            = "cp-routes"
+	Containerd        = "containerd"
+	Kubelet           = "kubelet"
+	OVSDB             = "ovsdb-server"
+	VSwitchd          = "ovs-vswitchd"
+	OVNController     = "ovn-controller"
+	NodeAgent         = "ovnkube-node"
+)
+
+// ControlPlaneMachine describes the machine with the Kubernetes control plane,
+// OVN central and the underlay's bridge.
+func (c *Config) ControlPlaneMachine() (*machine.Spec, error) {
+	s := c.base(ControlPlane, hostControlPlane)
+	forwarding(s)
+	s.Network.Bridge = "br0"
+	s.OVNRoot = c.OVNRoot
+	binds, err := c.binBinds(Etcd, APIServer, ControllerManager, Scheduler, "kubectl")
+	if err != nil {
+		return nil, err
+	}
+	s.Binds = append(binds, c.productBinds()...)
+	s.Env = append(s.Env, "KUBECONFIG="+kubeInside+"/admin.kubeconfig")
+	s.Setup = []supervise.Command{
+		{Argv: []string{"/bin/mkdir", "-p", "/run/ovn", "/var/lib/ovn", "/var/lib/etcd", "/var/log/ovn"}},
+		c.ovnDatabase("nb"),
+		c.ovnDatabase("sb"),
+	}
+	s.Components = []supervise.Component{
+		c.etcd(), c.apiServer(), c.controllerManager(), c.scheduler(),
+		c.ovnDB(NBDB, "nb", NBPort), c.ovnDB(SBDB, "sb", SBPort), c.northd(),
+		c.routes(),
+	}
+	if c.Install == InstallProcess {
+		s.Components = append(s.Components, c.master())
+	}
+	return s, nil
+}
+
+func (c *Config) etcd() supervise.Component {
+	return supervise.Component{Name: Etcd, Argv: []string{bin(Etcd),
+		"--data-dir=/var/lib/etcd",
+		"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
+		"--listen-peer-urls=http://127.0.0.1:2380", "--initial-advertise-peer-urls=http://127.0.0.1:2380",
+		"--initial-cluster=default=http://127.0.0.1:2380",
+		// The lab's data are thrown away with it: no disk has to confirm anything.
+		"--unsafe-no-fsync",
+		"--log-level=warn",
+	}}
+}
+
+func (c *Config) apiServer() supervise.Component {
+	bind := "0.0.0.0"
+	if c.Family.V6() {
+		bind = "::"
+	}
+	argv := []string{bin(APIServer),
+		"--etcd-servers=http://127.0.0.1:2379",
+		"--bind-address=" + bind, "--secure-port=6443",
+		"--advertise-address=" + c.Family.ControlPlane()[0].String(),
+		"--service-cluster-ip-range=" + strings.Join(c.Family.Services(), ","),
+		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
+		"--allow-privileged=true",
+		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+		"--kubelet-preferred-address-types=InternalIP",
+		"--requestheader-allowed-names=front-proxy-client",
+		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
+		// Tests create thousands of objects at once on purpose.
+		"--max-requests-inflight=4000", "--max-mutating-requests-inflight=2000",
+		"--profiling=false",
+	}
+	for flag, file := range map[string]string{
+		"tls-cert-file": "apiserver.crt", "tls-private-key-file": "apiserver.key",
+		"client-ca-file": "ca.crt", "requestheader-client-ca-file": "ca.crt",
+		"service-account-key-file": "sa.pub", "service-account-signing-key-file": "sa.key",
+		"kubelet-client-certificate": "apiserver-kubelet-client.crt", "kubelet-client-key": "apiserver-kubelet-client.key",
+		"proxy-client-cert-file": "front-proxy-client.crt", "proxy-client-key-file": "front-proxy-client.key",
+	} {
+		argv = append(argv, fmt.Sprintf("--%s=%s/%s", flag, pkiInside, file))
+	}
+	sortFlags(argv)
+	return supervise.Component{Name: APIServer, Argv: argv, Gates: []supervise.Gate{{TCP: "127.0.0.1:2379"}}}
+}
+
+func (c *Config) controllerManager() supervise.Component {
+	kc := kubeInside + "/controller-manager.kubeconfig"
+	return supervise.Component{Name: ControllerManager, Gates: []supervise.Gate{c.apiReady()}, Argv: []string{
+		bin(ControllerManager),
+		"--kubeconfig=" + kc, "--authentication-kubeconfig=" + kc, "--authorization-kubeconfig=" + kc,
+		"--service-account-private-key-file=" + pkiInside + "/sa.key",
+		"--root-ca-file=" + pkiInside + "/ca.crt",
+		"--cluster-signing-cert-file=" + pkiInside + "/ca.crt", "--cluster-signing-key-file=" + pkiInside + "/ca.key",
+		"--use-service-account-credentials=true", "--leader-elect=false",
+		"--service-cluster-ip-range=" + strings.Join(c.Family.Services(), ","),
+		// Node subnets are the business of the network under test.
+		"--allocate-node-cidrs=false",
+		"--kube-api-qps=200", "--kube-api-burst=400",
+	}}
+}
+
+func (c *Config) scheduler() supervise.Component {
+	kc := kubeInside + "/scheduler.kubeconfig"
+	return supervise.Component{Name: Scheduler, Gates: []supervise.Gate{c.apiReady()}, Argv: []string{
+		bin(Scheduler),
+		"--kubeconfig=" + kc, "--authentication-kubeconfig=" + kc, "--authorization-kubeconfig=" + kc,
+		"--leader-elect=false", "--kube-api-qps=500", "--kube-api-burst=1000",
+	}}
+}
+
+// ovnDatabase creates the file of an OVN database, "nb" or "sb".
+func (c *Config) ovnDatabase(kind string) supervise.Command {
+	file := "/var/lib/ovn/ovn" + kind + "_db.db"
+	cmd := c.ovnCommand("/usr/bin/ovsdb-tool", "create", file, "/usr/share/ovn/ovn-"+kind+".ovsschema")
+	cmd.Creates = file
+	return cmd
+}
+
+func (c *Config) ovnDB(name, kind string, port int) supervise.Component {
+	listen := "0.0.0.0"
+	if c.Family.V6() {
+		listen = "[::]"
+	}
+	return supervise.Component{Name: name, Root: c.ovnRootInside(), Argv: []string{
+		"/usr/sbin/ovsdb-server", "/var/lib/ovn/ovn" + kind + "_db.db",
+		"--remote=punix:/var/run/ovn/ovn" + kind + "_db.sock",
+		fmt.Sprintf("--remote=ptcp:%d:%s", port, listen),
+		"--unixctl=/var/run/ovn/ovn" + kind + "_db.ctl",
+		"--pidfile=/var/run/ovn/ovn" + kind + "_db.pid",
+		"-vconsole:info", "-vsyslog:off", "-vfile:off",
+	}}
+}
+
+func (c *Config) northd() supervise.Component {
+	const nb, sb = "/var/run/ovn/ovnnb_db.sock", "/var/run/ovn/ovnsb_db.sock"
+	return supervise.Component{Name: Northd, Root: c.ovnRootInside(),
+		Gates: []supervise.Gate{{Unix: nb}, {Unix: sb}},
+		Argv: []string{"/usr/bin/ovn-northd", "--ovnnb-db=unix:" + nb, "--ovnsb-db=unix:" + sb,
+			"--pidfile", "-vconsole:info", "-vsyslog:off", "-vfile:off"}}
+}
+
+// routes keeps the API server's way to pods: it proxies to them, calls their
+// webhooks and aggregated APIs, but is no node of the cluster.
+func (c *Config) routes() supervise.Component {
+	return supervise.Component{Name: Routes, Gates: []supervise.Gate{c.apiReady()}, Argv: []string{
+		"/proc/1/exe", "cp-routes", "--kubeconfig", kubeInside + "/admin.kubeconfig"}}
+}
+
+func (c *Config) master() supervise.Component {
+	return supervise.Component{Name: Master, Gates: []supervise.Gate{c.apiReady()}, Argv: []string{
+		productInside + "/ovnkube", "master",
+		"--k8s-kubeconfig=" + kubeInside + "/ovnkube-master.kubeconfig",
+		"--cluster-subnets=" + strings.Join(c.Family.Cluster(), ","),
+		"--k8s-service-cidrs=" + strings.Join(c.Family.Services(), ","),
+		"--nb-address=unix:/var/run/ovn/ovnnb_db.sock",
+		"--sb-address=unix:/var/run/ovn/ovnsb_db.sock",
+		"--identity=" + ControlPlane,
+		"--metrics-bind-address=127.0.0.1:9409",
+	}}
+}

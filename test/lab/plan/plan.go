@@ -1,0 +1,217 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ovnkube/ovnkube/test/lab/hypervisor"
+	"github.com/ovnkube/ovnkube/test/lab/machine"
+	"github.com/ovnkube/ovnkube/test/lab/supervise"
+)
+
+// Install says how the project's own components get into the lab.
+type Install string
+
+// Ways to install.
+const (
+	// InstallProcess runs them as processes beside the kubelets.
+	InstallProcess Install = "process"
+	// InstallNone leaves them out: nodes stay NotReady until somebody brings a CNI.
+	InstallNone Install = "none"
+)
+
+// Machines that every lab has.
+const (
+	ControlPlane = hypervisor.Hub
+	Outside      = "outside"
+)
+
+// Config is what a lab is made from.
+type Config struct {
+	Name    string  `json:"name"`
+	Family  Family  `json:"family"`
+	Install Install `json:"install"`
+	// Dir is the lab's state directory on the host.
+	Dir string `json:"dir"`
+	// OVNRoot is a root file system to take Open vSwitch and OVN from; empty for
+	// the host's.
+	OVNRoot string `json:"ovnRoot,omitempty"`
+	// BinDir has the project's executables, used with InstallProcess.
+	BinDir string `json:"binDir,omitempty"`
+	// Binaries are the paths of the executables the machines need, by name.
+	Binaries map[string]string `json:"binaries"`
+	// CNIPlugins are the paths of plugins copied to /opt/cni/bin, by name.
+	CNIPlugins map[string]string `json:"cniPlugins,omitempty"`
+	// PauseImage and CoreDNSImage are image references.
+	PauseImage   string `json:"pauseImage"`
+	CoreDNSImage string `json:"coreDNSImage"`
+	// ImageStore is the folder that new nodes get their images from.
+	ImageStore string `json:"imageStore"`
+	// Nodes are the numbers of the nodes: node1 is 1.
+	Nodes []int `json:"nodes"`
+}
+
+// nameRE keeps names short enough for socket paths and fit for cgroup names.
+var nameRE = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$`)
+
+// CheckName refuses names that cannot become paths.
+func CheckName(name string) error {
+	if !nameRE.MatchString(name) {
+		return fmt.Errorf("lab name %q: want 1 to 24 lower case letters, digits or dashes", name)
+	}
+	return nil
+}
+
+// Validate refuses a lab that cannot be built.
+func (c *Config) Validate() error {
+	if err := CheckName(c.Name); err != nil {
+		return err
+	}
+	if _, err := ParseFamily(string(c.Family)); err != nil {
+		return err
+	}
+	if c.Install != InstallProcess && c.Install != InstallNone {
+		return fmt.Errorf("install %q: want %s or %s", c.Install, InstallProcess, InstallNone)
+	}
+	for i, n := range c.Nodes {
+		if n < 1 || n > maxNodes || slices.Contains(c.Nodes[:i], n) {
+			return fmt.Errorf("node number %d: want different numbers from 1 to %d", n, maxNodes)
+		}
+	}
+	return nil
+}
+
+// NodeName returns the name of the n-th node.
+func NodeName(n int) string { return fmt.Sprintf("node%d", n) }
+
+// NodeNumber is the inverse of NodeName.
+func NodeNumber(name string) (int, error) {
+	s, ok := strings.CutPrefix(name, "node")
+	n, err := strconv.Atoi(s)
+	if !ok || err != nil || n < 1 || NodeName(n) != name {
+		return 0, fmt.Errorf("%q is not a node: want node1, node2, …", name)
+	}
+	return n, nil
+}
+
+// Machines lists all machines, the one that the others depend on first.
+func (c *Config) Machines() []string {
+	out := []string{ControlPlane, Outside}
+	for _, n := range c.Nodes {
+		out = append(out, NodeName(n))
+	}
+	return out
+}
+
+// MachineDir is the directory of a machine on the host.
+func (c *Config) MachineDir(name string) string { return filepath.Join(c.Dir, name) }
+
+// PKIDir is where the lab's certificates are made.
+func (c *Config) PKIDir() string { return filepath.Join(c.Dir, "pki") }
+
+// Cgroup is the lab's group in every cgroup hierarchy.
+func (c *Config) Cgroup() string { return Cgroup(c.Name) }
+
+// Cgroup is the cgroup of the lab of that name.
+func Cgroup(lab string) string { return "ovnlab-" + lab }
+
+// Places inside machines.
+const (
+	binInside     = "/opt/ovnlab/bin"
+	productInside = "/opt/ovnlab/product"
+	wrapInside    = "/opt/ovnlab/wrap"
+	kubeInside    = "/etc/kubernetes"
+	pkiInside     = "/etc/kubernetes/pki"
+)
+
+// base returns what all machines have in common.
+func (c *Config) base(name string, host int) *machine.Spec {
+	return &machine.Spec{
+		Lab:    c.Name,
+		Name:   name,
+		Dir:    c.MachineDir(name),
+		Cgroup: c.Cgroup() + "/" + name,
+		Network: machine.Network{
+			MAC:       mac(host),
+			MTU:       MTU,
+			Addresses: c.Family.underlay(host),
+		},
+		Sysctls: map[string]string{
+			// Router advertisements come from nowhere, and addresses are planned.
+			"net.ipv6.conf.all.accept_ra":     "0",
+			"net.ipv6.conf.default.accept_ra": "0",
+		},
+		Env: []string{
+			"PATH=" + strings.Join([]string{wrapInside, binInside, productInside,
+				"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}, ":"),
+			"HOME=/root", "LANG=C.UTF-8", "OVNLAB=" + c.Name, "OVNLAB_MACHINE=" + name,
+		},
+	}
+}
+
+// forwarding makes a machine a router between its devices.
+func forwarding(s *machine.Spec) {
+	s.Sysctls["net.ipv4.ip_forward"] = "1"
+	s.Sysctls["net.ipv6.conf.all.forwarding"] = "1"
+}
+
+// bin returns the path of an executable inside a machine.
+func bin(name string) string { return path.Join(binInside, name) }
+
+// binBinds shows executables of the host inside the machine.
+func (c *Config) binBinds(names ...string) ([]machine.Bind, error) {
+	var out []machine.Bind
+	for _, n := range names {
+		src, ok := c.Binaries[n]
+		if !ok {
+			return nil, fmt.Errorf("no path is known for the executable %s", n)
+		}
+		out = append(out, machine.Bind{Source: src, Target: bin(n)})
+	}
+	return out, nil
+}
+
+// productBinds shows the folder with the project's own executables, so that a
+// rebuilt one is used from the component's next start.
+func (c *Config) productBinds() []machine.Bind {
+	if c.Install != InstallProcess {
+		return nil
+	}
+	return []machine.Bind{{Source: c.BinDir, Target: productInside}}
+}
+
+// ovn marks a component or command as part of Open vSwitch or OVN: with another
+// root given it runs in there.
+func (c *Config) ovnRootInside() string {
+	if c.OVNRoot == "" {
+		return ""
+	}
+	return machine.OVNRootInside
+}
+
+func (c *Config) ovnCommand(argv ...string) supervise.Command {
+	return supervise.Command{Argv: argv, Root: c.ovnRootInside()}
+}
+
+// apiReady is open when the API server serves requests and its own roles exist.
+func (c *Config) apiReady() supervise.Gate {
+	return supervise.Gate{HTTPS: c.Family.APIServer() + "/readyz", CA: pkiInside + "/ca.crt"}
+}
+
+// OutsideMachine describes the host on the underlay that is not part of the
+// cluster. It has an address to connect from and one for servers.
+func (c *Config) OutsideMachine() *machine.Spec {
+	s := c.base(Outside, hostOutside)
+	s.Network.Addresses = append(s.Network.Addresses, c.Family.underlay(hostOutside+1)...)
+	return s
+}
+
+// gatewayAddrs are the next hops of nodes' default routes. Nothing lies behind
+// them: the control plane has no way out of the machine.
+func (c *Config) gatewayAddrs() []netip.Addr { return c.Family.ControlPlane() }
