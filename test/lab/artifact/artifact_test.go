@@ -37,7 +37,7 @@ func TestNamesOfGroups(t *testing.T) {
 	if diff := cmp.Diff([]string{"regression-issue-74839", "e2e.test", "ginkgo"}, Names(GroupConformance)); diff != "" {
 		t.Error(diff)
 	}
-	all := Names(GroupLab, GroupConformance, GroupLint)
+	all := Names(GroupLab, GroupCNI, GroupConformance, GroupLint)
 	if slices.Sort(all); len(slices.Compact(slices.Clone(all))) != len(all) || len(all) != len(All()) {
 		t.Errorf("names are not unique or have no group: %v", all)
 	}

@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 )
@@ -28,6 +29,8 @@ const (
 	GroupLint = "lint"
 	// GroupRoot is what EnsureRoot needs (packages only).
 	GroupRoot = "root"
+	// GroupCNI is the standard CNI plugins that nodes have beside the project's own.
+	GroupCNI = "cni"
 )
 
 // AgnhostVersion is the version agnhost reports and its image is tagged with.
@@ -62,7 +65,7 @@ type Artifact struct {
 // All returns every artifact in the order in which building is fastest: the
 // longest module first, and in a module first what the others share most with.
 func All() []Artifact {
-	return slices.Concat(kubernetes(), containerd(), others())
+	return slices.Concat(kubernetes(), containerd(), others(), cniPlugins())
 }
 
 func kubernetes() []Artifact {
@@ -115,6 +118,16 @@ func others() []Artifact {
 			Package: "github.com/golangci/golangci-lint/v2/cmd/golangci-lint", VersionOf: "github.com/golangci/golangci-lint/v2",
 			stamp: func(version string) []string { return []string{"-X main.version=" + version} }},
 	}
+}
+
+func cniPlugins() []Artifact {
+	const module, repo = "cniplugins", "github.com/containernetworking/plugins"
+	var list []Artifact
+	for _, dir := range []string{"main/bridge", "main/loopback", "ipam/host-local", "meta/portmap"} {
+		list = append(list, Artifact{Name: path.Base(dir), Group: GroupCNI, Module: module,
+			Package: repo + "/plugins/" + dir, VersionOf: repo})
+	}
+	return list
 }
 
 // kubernetesStamp sets what `kubectl version` and the API's /version show; an

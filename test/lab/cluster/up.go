@@ -213,15 +213,19 @@ func (l *Lab) artifacts(ctx context.Context, o Options, p *progress) (image.Stor
 	if err := artifact.EnsurePackages(ctx, ao, artifact.Packages(artifact.GroupLab)...); err != nil {
 		return image.Store{}, err
 	}
-	names := artifact.Names(artifact.GroupLab)
+	groups := []string{artifact.GroupLab, artifact.GroupCNI}
 	if o.Conformance {
-		names = artifact.Names(artifact.GroupLab, artifact.GroupConformance)
+		groups = append(groups, artifact.GroupConformance)
 	}
+	names := artifact.Names(groups...)
 	set, err := artifact.Ensure(ctx, ao, names...)
 	if err != nil {
 		return image.Store{}, err
 	}
-	l.cfg.Binaries = map[string]string{}
+	l.cfg.Binaries, l.cfg.CNIPlugins = map[string]string{}, map[string]string{}
+	for _, n := range artifact.Names(artifact.GroupCNI) {
+		l.cfg.CNIPlugins[n] = set.Path(n)
+	}
 	for _, n := range names {
 		l.cfg.Binaries[n] = set.Path(n)
 	}

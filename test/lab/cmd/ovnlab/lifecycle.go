@@ -70,14 +70,14 @@ func newDown(name *string) *cobra.Command {
 func newBuild() *cobra.Command {
 	return &cobra.Command{Use: "build [GROUP...]", Short: "Install packages and build executables and images into the cache",
 		Long: `Installs missing packages and builds what the groups need into the cache.
-Groups: lab (default), conformance, lint, roots (a Debian root with newer
+Groups: lab and cni (default), conformance, lint, roots (a Debian root with newer
 Open vSwitch and OVN, for --ovn-root; its path is printed).`,
 		RunE: func(c *cobra.Command, groups []string) error { return build(c.Context(), groups) }}
 }
 
 func build(ctx context.Context, groups []string) error {
 	if len(groups) == 0 {
-		groups = []string{artifact.GroupLab}
+		groups = []string{artifact.GroupLab, artifact.GroupCNI}
 	}
 	o := artifact.Options{Progress: func(e artifact.Event) { fmt.Println(e) }}
 	roots := false
@@ -86,10 +86,10 @@ func build(ctx context.Context, groups []string) error {
 		switch g {
 		case "roots":
 			roots = true
-		case artifact.GroupLab, artifact.GroupConformance, artifact.GroupLint:
+		case artifact.GroupLab, artifact.GroupCNI, artifact.GroupConformance, artifact.GroupLint:
 			names = append(names, g)
 		default:
-			return fmt.Errorf("group %q: want lab, conformance, lint or roots", g)
+			return fmt.Errorf("group %q: want lab, cni, conformance, lint or roots", g)
 		}
 	}
 	if len(names) > 0 {
