@@ -19,7 +19,9 @@ type Event struct {
 	Device string
 	// Link tells changes of the device itself from those of what is on it.
 	Link bool
-	All  bool
+	// Address tells changes of addresses.
+	Address bool
+	All     bool
 }
 
 const receiveBuffer = 4 << 20
@@ -109,7 +111,7 @@ func (w *watcher) message(m nl.Message) {
 		w.link(m)
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		if len(m.Data) >= unix.SizeofIfAddrmsg {
-			w.device(int(binary.NativeEndian.Uint32(m.Data[4:])))
+			w.notify(Event{Device: w.names[int(binary.NativeEndian.Uint32(m.Data[4:]))], Address: true})
 		}
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 		w.neighbour(m)

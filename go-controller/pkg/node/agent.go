@@ -1,0 +1,173 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/bridge"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/datapath"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/nft"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/ovs"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/reconcile"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
+)
+
+// supportedEncapPort is Geneve's registered port (RFC 8926), the only one that ovn-controller uses.
+const supportedEncapPort = 6081
+
+// Options are what an Agent needs beyond its configuration.
+type Options struct {
+	// Registerer takes the metrics. May be nil.
+	Registerer prometheus.Registerer
+	// RESTConfig is how to reach the API server; nil means as configured.
+	RESTConfig *rest.Config
+	// Serve serves pods (the CNI server). It is called when the node is ready for pods, must run
+	// until ctx ends, and is called again, after a pause, when it fails. Nil means that no pods are served.
+	Serve func(ctx context.Context, h Host) error
+}
+
+// Host is what Serve needs to know.
+type Host struct {
+	Config config.Node
+	Kube   kubernetes.Interface
+	// DatapathType is ovs.System or ovs.Netdev.
+	DatapathType string
+	// Ready returns nil when pods can be served, else what is missing.
+	Ready func() error
+}
+
+// Agent makes this host a node and keeps it one.
+type Agent struct {
+	cfg   config.Node
+	opts  Options
+	kube  kubernetes.Interface
+	facts *facts
+
+	datapathType string
+	db           *ovsdb.Client
+	bridge       *bridge.Manager
+	tables       nft.Runner
+	node         *kube.Mirror[*kube.Node]
+	patcher      kube.Patcher
+	events       kube.Recorder
+
+	loops loops
+}
+
+// loops are the reconcilers, one a kind of host object.
+type loops struct {
+	uplink, chassis, mgmtport, masquerade, annotations, ready *reconcile.Loop
+}
+
+func (l loops) all() []*reconcile.Loop {
+	return []*reconcile.Loop{l.uplink, l.chassis, l.mgmtport, l.masquerade, l.annotations, l.ready}
+}
+
+type namedWork struct {
+	name string
+	do   func(context.Context) error
+}
+
+// New checks the configuration and makes clients; it connects nothing.
+func New(cfg config.Node, opts Options) (*Agent, error) {
+	if cfg.EncapPort != supportedEncapPort {
+		return nil, fmt.Errorf("--encap-port %d: only %d is supported", cfg.EncapPort, supportedEncapPort)
+	}
+	rc := opts.RESTConfig
+	if rc == nil {
+		var err error
+		if rc, err = kube.RESTConfig(cfg.Kubeconfig, cfg.APIServer); err != nil {
+			return nil, err
+		}
+	}
+	client, err := kubernetes.NewForConfig(rc)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes client: %w", err)
+	}
+	a := &Agent{
+		cfg: cfg, opts: opts, kube: client, facts: newFacts(), tables: nft.Kernel(),
+		node: kube.NewNodeMirror(), patcher: kube.NewPatcher(client.CoreV1()),
+	}
+	a.loops.ready = reconcile.New("readiness", a.reconcileReadiness, nil)
+	for loop, work := range map[**reconcile.Loop]namedWork{
+		&a.loops.uplink:      {"external bridge", a.reconcileUplink},
+		&a.loops.chassis:     {"chassis", a.reconcileChassis},
+		&a.loops.mgmtport:    {"management port", a.reconcileManagementPort},
+		&a.loops.masquerade:  {"masquerade", a.reconcileMasquerade},
+		&a.loops.annotations: {"annotations", a.reconcileAnnotations},
+	} {
+		*loop = reconcile.New(work.name, work.do, a.loops.ready.Wake)
+	}
+	return a, nil
+}
+
+// Run works until ctx ends; it must be called once. It fails only for what no event can mend.
+func (a *Agent) Run(ctx context.Context) error {
+	err := a.run(ctx)
+	if ctx.Err() != nil {
+		return nil // what fails after the end is its consequence
+	}
+	return err
+}
+
+func (a *Agent) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var reason string
+	var err error
+	if a.datapathType, reason, err = datapath.ThisHost().Resolve(ctx, a.cfg.DatapathType); err != nil {
+		return err
+	}
+	klog.InfoS("Datapath chosen", "type", a.datapathType, "reason", reason)
+	if a.db, err = a.connect(ctx); err != nil {
+		return err
+	}
+	defer a.db.Close()
+	if err := a.seed(); err != nil {
+		return err
+	}
+	a.bridge = &bridge.Manager{OVS: a.db, Tables: a.tables}
+	a.events = kube.NewRecorder(ctx, a.kube.CoreV1(), "ovnkube-node")
+	return a.runAll(ctx, cancel)
+}
+
+// seed takes over what an agent before has left in the local database: what a node needs without the API server.
+func (a *Agent) seed() error {
+	state := ovs.Observe(a.db)
+	id, err := resolveSystemID(state, names.SystemIDFile)
+	if err != nil {
+		return err
+	}
+	a.facts.setSystemID(id)
+	subnets, err := remembered(state, a.cfg.NodeName)
+	if err != nil {
+		klog.ErrorS(err, "Waiting for the API server to name the node's subnets")
+	}
+	a.facts.setSubnets(subnets)
+	return nil
+}
+
+// Ready returns nil when pods can be served, else what is missing.
+func (a *Agent) Ready() error { return a.loops.ready.Err() }
+
+// Live returns nil: the loops never give up, and an agent that waits for something must not be restarted.
+func (a *Agent) Live() error { return nil }
+
+func (a *Agent) userspace() bool { return a.datapathType == ovs.Netdev }
+
+func (a *Agent) clusterPrefixes() []netip.Prefix {
+	out := make([]netip.Prefix, len(a.cfg.ClusterSubnets))
+	for i, s := range a.cfg.ClusterSubnets {
+		out[i] = s.Prefix
+	}
+	return out
+}

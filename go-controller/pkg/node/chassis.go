@@ -1,0 +1,77 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/uuid"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/ovs"
+)
+
+// Settings of ovn-controller, see ovn-controller(8).
+const (
+	remoteProbeMillis  = "100000"
+	openflowProbeSecs  = "180"
+	waitBeforeClear    = "8000"
+	encapGeneve        = "geneve"
+	systemIDPermission = 0o644
+)
+
+// chassisSettings are the external_ids by which ovn-controller learns who it is and where to connect.
+func chassisSettings(cfg config.Node, systemID, datapathType string, encap netip.Addr) map[string]string {
+	return map[string]string{
+		names.OVSSystemID:            systemID,
+		names.OVSHostname:            cfg.NodeName,
+		names.OVNRemote:              strings.Join(cfg.SouthboundRemote, ","),
+		names.OVNRemoteProbeInterval: remoteProbeMillis,
+		names.OVNOpenFlowProbe:       openflowProbeSecs,
+		names.OVNEncapType:           encapGeneve,
+		names.OVNEncapIP:             encap.String(),
+		names.OVNBridgeMappings:      names.PhysicalNetwork + ":" + names.ExternalBridge,
+		names.OVNMonitorAll:          "true",
+		names.OVNWaitBeforeClear:     waitBeforeClear,
+		names.OVNEnableLflowCache:    "true",
+		names.OVNBridgeDatapathType:  datapathType,
+	}
+}
+
+// chassisKeys are the keys of chassisSettings that cleaning up removes: the system's id is not ours alone.
+func chassisKeys() []string {
+	return []string{
+		names.OVNRemote, names.OVNRemoteProbeInterval, names.OVNOpenFlowProbe, names.OVNEncapType, names.OVNEncapIP,
+		names.OVNBridgeMappings, names.OVNMonitorAll, names.OVNWaitBeforeClear, names.OVNEnableLflowCache,
+		names.OVNBridgeDatapathType,
+	}
+}
+
+// integrationBridge drops everything until ovn-controller has said what to do.
+func integrationBridge(datapathType string) ovs.Bridge {
+	return ovs.Bridge{
+		Name: names.IntegrationBridge, DatapathType: datapathType, FailMode: ovs.FailSecure,
+		ExternalIDs: map[string]string{names.OwnerControllerKey: names.ControllerName},
+	}
+}
+
+// resolveSystemID keeps the chassis' name: that of the database, else that of the distribution's file, else a
+// new one, which goes to the file. A database that was lost thus gives the same chassis.
+func resolveSystemID(s ovs.State, file string) (string, error) {
+	if id := s.ExternalIDs[names.OVSSystemID]; id != "" {
+		return id, nil
+	}
+	data, err := os.ReadFile(file)
+	if err == nil {
+		if id := strings.TrimSpace(string(data)); id != "" {
+			return id, nil
+		}
+	}
+	id := string(uuid.NewUUID())
+	if err := os.WriteFile(file, []byte(id+"\n"), systemIDPermission); err != nil {
+		return "", fmt.Errorf("keep the chassis' name: %w", err)
+	}
+	return id, nil
+}

@@ -1,0 +1,87 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/bridge"
+)
+
+// facts is what one reconciler finds out and others need. Setters tell whether something has changed.
+type facts struct {
+	mu sync.Mutex
+	// uplink is what the external bridge carries; known is false before it has been found out.
+	uplink      bridge.Record
+	uplinkKnown bool
+	// subnets are the node's, from the API server or remembered.
+	subnets []netip.Prefix
+	// systemID is the chassis' name.
+	systemID string
+	// mtuProblem is why pods' packets do not fit through the uplink.
+	mtuProblem error
+	// ready is closed when pods can be served for the first time.
+	ready     chan struct{}
+	readyOnce sync.Once
+}
+
+func newFacts() *facts { return &facts{ready: make(chan struct{})} }
+
+func (f *facts) setReady() { f.readyOnce.Do(func() { close(f.ready) }) }
+
+func (f *facts) setUplink(r bridge.Record) (changed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	changed = !f.uplinkKnown || !slices.Equal(f.uplink.Addresses, r.Addresses) || f.uplink.MTU != r.MTU || f.uplink.NIC != r.NIC
+	f.uplink, f.uplinkKnown = r, true
+	return changed
+}
+
+func (f *facts) getUplink() (bridge.Record, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.uplink, f.uplinkKnown
+}
+
+func (f *facts) setSubnets(subnets []netip.Prefix) (changed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	changed = !slices.Equal(f.subnets, subnets)
+	f.subnets = subnets
+	return changed
+}
+
+func (f *facts) getSubnets() []netip.Prefix {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.subnets
+}
+
+func (f *facts) setSystemID(id string) (changed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	changed = f.systemID != id
+	f.systemID = id
+	return changed
+}
+
+func (f *facts) getSystemID() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.systemID
+}
+
+func (f *facts) setMTUProblem(err error) (changed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	changed = fmt.Sprint(f.mtuProblem) != fmt.Sprint(err)
+	f.mtuProblem = err
+	return changed
+}
+
+func (f *facts) getMTUProblem() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mtuProblem
+}

@@ -1,0 +1,208 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"k8s.io/klog/v2"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/bridge"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/hostnet"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/mgmtport"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/mtu"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/nft"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/ovs"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/reconcile"
+)
+
+// reconcileUplink lets the external bridge take over the NIC.
+func (a *Agent) reconcileUplink(ctx context.Context) error {
+	state := ovs.Observe(a.db)
+	defaults, err := hostnet.DefaultDevices()
+	if err != nil {
+		return err
+	}
+	nic, err := chooseNIC(state, a.cfg.GatewayInterface, defaults)
+	if err != nil {
+		return err
+	}
+	plan, err := a.bridge.TakeOver(ctx, bridge.Config{NIC: nic, DatapathType: a.datapathType})
+	if len(plan.Record.Addresses) > 0 && a.facts.setUplink(plan.Record) {
+		a.loops.chassis.Wake()
+		a.loops.annotations.Wake()
+	}
+	if err == nil && plan.Waiting != "" {
+		err = reconcile.Waiting(plan.Waiting)
+	}
+	return err
+}
+
+// reconcileChassis keeps the integration bridge and ovn-controller's settings.
+func (a *Agent) reconcileChassis(ctx context.Context) error {
+	uplink, known := a.facts.getUplink()
+	if !known {
+		return reconcile.Waiting("the physical NIC is not known yet")
+	}
+	encap := a.cfg.EncapIP
+	if !encap.IsValid() {
+		encap = uplink.Primary(a.cfg.ClusterSubnets[0].Prefix.Addr().Is4())
+	}
+	if err := a.checkMTU(uplink, encap); err != nil {
+		return err
+	}
+	state := ovs.Observe(a.db)
+	id := state.ExternalIDs[names.OVSSystemID]
+	if id == "" {
+		id = a.facts.getSystemID()
+	} else if a.facts.setSystemID(id) {
+		a.loops.annotations.Wake()
+	}
+	_, err := ovs.Ensure(ctx, a.db, ovs.Desired{
+		ExternalIDs: chassisSettings(a.cfg, id, a.datapathType, encap),
+		Bridges:     []ovs.Bridge{integrationBridge(a.datapathType)},
+		Ports:       []ovs.Port{{Name: names.IntegrationBridge, Bridge: names.IntegrationBridge, Type: ovs.Internal}},
+	})
+	return err
+}
+
+// checkMTU refuses to go on when pods' packets would not fit.
+func (a *Agent) checkMTU(uplink bridge.Record, encap netip.Addr) error {
+	err := mtu.Check(a.cfg.MTU, uplink.NIC, uplink.MTU, encap)
+	if a.facts.setMTUProblem(err) {
+		a.loops.mgmtport.Wake()
+		a.loops.annotations.Wake()
+	}
+	if err != nil {
+		return reconcile.Waiting(err.Error())
+	}
+	return nil
+}
+
+// reconcileManagementPort keeps the management port: in Open vSwitch, and as a device of the host.
+func (a *Agent) reconcileManagementPort(ctx context.Context) error {
+	if err := a.facts.getMTUProblem(); err != nil {
+		return reconcile.Waiting(err.Error())
+	}
+	subnets := a.facts.getSubnets()
+	if len(subnets) == 0 {
+		return noSubnets(a.cfg.NodeName)
+	}
+	state := ovs.Observe(a.db)
+	if _, ok := state.Bridges[names.IntegrationBridge]; !ok {
+		return reconcile.Waiting("there is no bridge " + names.IntegrationBridge)
+	}
+	c := a.managementPort(subnets)
+	if _, err := ovs.Ensure(ctx, a.db, ovs.Desired{Ports: []ovs.Port{mgmtport.Port(c)}}); err != nil {
+		return err
+	}
+	device, err := hostnet.Observe(names.ManagementPort)
+	if err != nil {
+		return err
+	}
+	if device == nil || device.MAC.String() != c.MAC().String() {
+		return reconcile.Waiting("ovs-vswitchd has not made the device " + names.ManagementPort)
+	}
+	desired := mgmtport.Device(c)
+	settings, err := hostnet.ObserveSettings(desired)
+	if err != nil {
+		return err
+	}
+	actions := hostnet.Plan(device, settings, desired)
+	for _, action := range actions {
+		klog.InfoS("Management port", "action", action)
+	}
+	return hostnet.Apply(ctx, actions...)
+}
+
+func noSubnets(node string) error {
+	return reconcile.Waiting(fmt.Sprintf("the master has not given node %s a subnet (annotation %s)", node, names.NodeSubnetsAnnotation))
+}
+
+func (a *Agent) managementPort(subnets []netip.Prefix) mgmtport.Config {
+	return mgmtport.Config{
+		Node: a.cfg.NodeName, Subnets: subnets, ClusterSubnets: a.clusterPrefixes(), MTU: a.cfg.MTU, Userspace: a.userspace(),
+	}
+}
+
+func remembered(s ovs.State, node string) ([]netip.Prefix, error) {
+	if s.Ports[names.ManagementPort].ExternalIDs[names.IfaceID] != names.ManagementLogicalPort(node) {
+		return nil, nil
+	}
+	return mgmtport.Remembered(s)
+}
+
+// learnSubnets takes the node's subnets from its annotation. A bad or missing annotation changes nothing.
+func (a *Agent) learnSubnets(node *kube.Node) {
+	subnets, err := annotations.ParseNodeSubnets(node.Annotations)
+	if errors.Is(err, annotations.ErrMissing) {
+		return
+	}
+	if err != nil {
+		a.events.Warn(node.Ref(), "BadNodeSubnets", err.Error())
+		return
+	}
+	if a.facts.setSubnets(subnets) {
+		klog.InfoS("The node's subnets", "subnets", subnets)
+		a.loops.mgmtport.Wake()
+		a.loops.masquerade.Wake()
+	}
+}
+
+// reconcileMasquerade keeps the table that gives pods' traffic the host's address.
+func (a *Agent) reconcileMasquerade(ctx context.Context) error {
+	subnets := a.facts.getSubnets()
+	if len(subnets) == 0 {
+		return noSubnets(a.cfg.NodeName)
+	}
+	_, err := a.tables.Ensure(ctx, nft.Masquerade(subnets, a.clusterPrefixes()))
+	return err
+}
+
+// reconcileAnnotations publishes on the Node what others need to know about it.
+func (a *Agent) reconcileAnnotations(ctx context.Context) error {
+	node, ok := a.node.Get(a.cfg.NodeName)
+	if !ok {
+		return nil // its coming is an event
+	}
+	if err := a.facts.getMTUProblem(); err != nil {
+		a.events.Warn(node.Ref(), "ImpossibleMTU", err.Error())
+	}
+	addresses, err := hostnet.HostAddresses(names.ManagementPort)
+	if err != nil {
+		return err
+	}
+	want := map[string]string{names.HostCIDRsAnnotation: annotations.FormatHostCIDRs(addresses)}
+	if id := a.facts.getSystemID(); id != "" {
+		want[names.NodeChassisIDAnnotation] = id
+	}
+	if subnets := a.facts.getSubnets(); len(subnets) > 0 {
+		want[names.NodeMgmtPortMACAnnotation] = annotations.FormatMgmtPortMAC(a.managementPort(subnets).MAC())
+	}
+	maps.DeleteFunc(want, func(key, value string) bool { return node.Annotations[key] == value })
+	if len(want) == 0 {
+		return nil
+	}
+	klog.InfoS("Publishing on the node", "annotations", slices.Sorted(maps.Keys(want)))
+	return a.patcher.PatchNode(ctx, node.Ref(), want)
+}
+
+// reconcileReadiness finds out what is still missing, and lets pods be served when nothing is.
+func (a *Agent) reconcileReadiness(context.Context) error {
+	for _, l := range []*reconcile.Loop{a.loops.uplink, a.loops.chassis, a.loops.mgmtport, a.loops.masquerade} {
+		if err := l.Err(); err != nil {
+			return reconcile.Waiting(err.Error())
+		}
+	}
+	if err := mgmtport.Missing(ovs.Observe(a.db)); err != nil {
+		return reconcile.Waiting(err.Error())
+	}
+	a.facts.setReady()
+	return nil
+}
