@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/cni"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/health"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node"
+)
+
+func newNodeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "node",
+		Short: "Make this host a node of the network and serve its container runtime",
+		Args:  cobra.NoArgs,
+	}
+	cfg := config.AddNodeFlags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := load(cmd, cfg, &cfg.Common); err != nil {
+			return err
+		}
+		registry := newRegistry()
+		agent, err := node.New(*cfg, node.Options{
+			Registerer: registry,
+			Serve: func(ctx context.Context, host node.Host) error {
+				return serveCNI(ctx, host, registry)
+			},
+		})
+		if err != nil {
+			return err
+		}
+		server := &health.Server{Address: cfg.MetricsBindAddress, Metrics: registry, Live: agent.Live, Ready: agent.Ready}
+		return run(cmd.Context(), server, agent.Run)
+	}
+	cmd.AddCommand(newCleanupCommand())
+	return cmd
+}
+
+func newCleanupCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "cleanup",
+		Short: "Give the physical NIC its addresses back and remove what the node agent made",
+		Args:  cobra.NoArgs,
+	}
+	cfg := config.AddNodeFlags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := config.Load(cmd.Flags(), nil); err != nil {
+			return err
+		}
+		return node.Cleanup(cmd.Context(), *cfg)
+	}
+	return cmd
+}
+
+// serveCNI serves the container runtime until ctx ends. The network configuration list comes last: it is
+// what tells the runtime that the node's network is ready.
+func serveCNI(ctx context.Context, host node.Host, registerer prometheus.Registerer) error {
+	server, err := cni.New(cni.Options{
+		NodeName:   host.Config.NodeName,
+		MTU:        host.Config.MTU,
+		Userspace:  host.DatapathType == "netdev",
+		OVSDB:      []string{host.Config.OVSDB},
+		Client:     host.Kube,
+		Registerer: registerer,
+	})
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error {
+		select {
+		case <-server.Serving():
+		case <-ctx.Done():
+			return nil
+		}
+		if err := cni.WriteConfList(host.Config.CNIConfDir); err != nil {
+			return fmt.Errorf("announce the network to the container runtime: %w", err)
+		}
+		return nil
+	})
+	err = group.Wait()
+	if host.Config.RemoveCNIConf {
+		return cni.RemoveConfList(host.Config.CNIConfDir)
+	}
+	return err
+}
