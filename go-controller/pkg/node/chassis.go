@@ -15,15 +15,23 @@ import (
 
 // Settings of ovn-controller, see ovn-controller(8).
 const (
-	remoteProbeMillis  = "100000"
-	openflowProbeSecs  = "180"
-	waitBeforeClear    = "8000"
+	remoteProbeMillis = "100000"
+	openflowProbeSecs = "180"
+	// waitBeforeClear, in milliseconds, lets a restarted ovn-controller work out its flows before it replaces
+	// those of its predecessor; new ports wait as long. On a node that has no flows yet there is nothing to save.
+	waitBeforeClear    = "2000"
+	noWaitBeforeClear  = "0"
 	encapGeneve        = "geneve"
 	systemIDPermission = 0o644
 )
 
-// chassisSettings are the external_ids by which ovn-controller learns who it is and where to connect.
-func chassisSettings(cfg config.Node, systemID, datapathType string, encap netip.Addr) map[string]string {
+// chassisSettings are the external_ids by which ovn-controller learns who it is and where to connect. hasFlows
+// says that the integration bridge may carry traffic already.
+func chassisSettings(cfg config.Node, systemID, datapathType string, encap netip.Addr, hasFlows bool) map[string]string {
+	wait := noWaitBeforeClear
+	if hasFlows {
+		wait = waitBeforeClear
+	}
 	return map[string]string{
 		names.OVSSystemID:            systemID,
 		names.OVSHostname:            cfg.NodeName,
@@ -34,7 +42,7 @@ func chassisSettings(cfg config.Node, systemID, datapathType string, encap netip
 		names.OVNEncapIP:             encap.String(),
 		names.OVNBridgeMappings:      names.PhysicalNetwork + ":" + names.ExternalBridge,
 		names.OVNMonitorAll:          "true",
-		names.OVNWaitBeforeClear:     waitBeforeClear,
+		names.OVNWaitBeforeClear:     wait,
 		names.OVNEnableLflowCache:    "true",
 		names.OVNBridgeDatapathType:  datapathType,
 	}

@@ -28,7 +28,23 @@ type facts struct {
 
 func newFacts() *facts { return &facts{ready: make(chan struct{})} }
 
-func (f *facts) setReady() { f.readyOnce.Do(func() { close(f.ready) }) }
+// setReady tells whether this is the first time.
+func (f *facts) setReady() (first bool) {
+	f.readyOnce.Do(func() {
+		close(f.ready)
+		first = true
+	})
+	return first
+}
+
+func (f *facts) wasReady() bool {
+	select {
+	case <-f.ready:
+		return true
+	default:
+		return false
+	}
+}
 
 func (f *facts) setUplink(r bridge.Record) (changed bool) {
 	f.mu.Lock()

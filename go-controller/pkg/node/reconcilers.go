@@ -36,6 +36,7 @@ func (a *Agent) reconcileUplink(ctx context.Context) error {
 	plan, err := a.bridge.TakeOver(ctx, bridge.Config{NIC: nic, DatapathType: a.datapathType})
 	if len(plan.Record.Addresses) > 0 && a.facts.setUplink(plan.Record) {
 		a.loops.chassis.Wake()
+		a.loops.mgmtport.Wake()
 		a.loops.annotations.Wake()
 	}
 	if err == nil && plan.Waiting != "" {
@@ -64,8 +65,9 @@ func (a *Agent) reconcileChassis(ctx context.Context) error {
 	} else if a.facts.setSystemID(id) {
 		a.loops.annotations.Wake()
 	}
+	hasFlows := a.facts.wasReady() || mgmtport.Missing(state) == nil
 	_, err := ovs.Ensure(ctx, a.db, ovs.Desired{
-		ExternalIDs: chassisSettings(a.cfg, id, a.datapathType, encap),
+		ExternalIDs: chassisSettings(a.cfg, id, a.datapathType, encap, hasFlows),
 		Bridges:     []ovs.Bridge{integrationBridge(a.datapathType)},
 		Ports:       []ovs.Port{{Name: names.IntegrationBridge, Bridge: names.IntegrationBridge, Type: ovs.Internal}},
 	})
@@ -89,6 +91,9 @@ func (a *Agent) checkMTU(uplink bridge.Record, encap netip.Addr) error {
 func (a *Agent) reconcileManagementPort(ctx context.Context) error {
 	if err := a.facts.getMTUProblem(); err != nil {
 		return reconcile.Waiting(err.Error())
+	}
+	if _, known := a.facts.getUplink(); !known { // forwarding is switched on only when the NIC's settings are recorded
+		return reconcile.Waiting("the physical NIC is not known yet")
 	}
 	subnets := a.facts.getSubnets()
 	if len(subnets) == 0 {
@@ -203,6 +208,8 @@ func (a *Agent) reconcileReadiness(context.Context) error {
 	if err := mgmtport.Missing(ovs.Observe(a.db)); err != nil {
 		return reconcile.Waiting(err.Error())
 	}
-	a.facts.setReady()
+	if a.facts.setReady() {
+		a.loops.chassis.Wake()
+	}
 	return nil
 }

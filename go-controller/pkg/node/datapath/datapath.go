@@ -2,6 +2,7 @@
 package datapath
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func hasFamily(name string) (bool, error) {
 func loadModule(ctx context.Context, name string) error {
 	out, err := exec.CommandContext(ctx, "modprobe", name).CombinedOutput()
 	if err != nil && len(out) > 0 {
-		return fmt.Errorf("%w: %.200s", err, out)
+		return fmt.Errorf("%w: %.200s", err, bytes.TrimSpace(out))
 	}
 	return err
 }

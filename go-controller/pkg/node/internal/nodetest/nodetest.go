@@ -77,6 +77,8 @@ func setUp(t *testing.T) {
 		"ip link add " + NIC + " type veth peer name eth0 netns " + Peer,
 		"ip -n peer link set lo up",
 		"ip -n peer link set eth0 up",
+		// A wire carries finished checksums; a veth does not unless told so.
+		"ip netns exec peer ethtool -K eth0 tx off",
 		"ip -n peer addr add " + PeerV4 + "/24 dev eth0",
 		"ip -n peer -6 addr add " + PeerV6 + "/64 dev eth0 nodad",
 		"ip link set " + NIC + " up",
@@ -107,7 +109,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// Run runs a command line (split at blanks) and returns its output; a failure ends the test.
+// Run runs a command line (split at blanks; ~ stands for a blank in an argument) and returns its output; a failure ends the test.
 func Run(t *testing.T, command string) string {
 	t.Helper()
 	out, err := Try(command)
@@ -120,6 +122,9 @@ func Run(t *testing.T, command string) string {
 // Try is Run without a test to end.
 func Try(command string) (string, error) {
 	fields := strings.Fields(command)
+	for i, f := range fields {
+		fields[i] = strings.ReplaceAll(f, "~", " ")
+	}
 	out, err := exec.CommandContext(context.Background(), fields[0], fields[1:]...).CombinedOutput()
 	if err != nil {
 		return string(out), fmt.Errorf("%s: %w: %s", command, err, out)
