@@ -25,19 +25,22 @@ func (s *Store) TakeDirty() []Owner {
 }
 
 // Done says that the database holds generation of the owner and that what was gone by then is gone from
-// the database. It returns false, and remembers all, when the owner has changed since.
-func (s *Store) Done(owner Owner, generation uint64) bool {
+// the database. current is false, and all is remembered, when the owner has changed since; first tells
+// whether this was not known before.
+func (s *Store) Done(owner Owner, generation uint64) (current, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o, ok := s.owners[owner]
 	if !ok || o.generation != generation {
-		return false
+		return false, false
 	}
+	first = o.done != generation
+	o.done = generation
 	o.goneRows, o.goneMembers = nil, nil
 	if o.deleted && !o.dirty {
 		delete(s.owners, owner)
 	}
-	return true
+	return true, first
 }
 
 // View is the store at one instant. It is valid within Read only; what it returns must not be changed.

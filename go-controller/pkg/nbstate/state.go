@@ -79,6 +79,7 @@ func (c *contributors) each(f func(*ownerState)) {
 type ownerState struct {
 	owner       Owner
 	generation  uint64
+	done        uint64 // the newest generation that the database is known to hold
 	desired     Desired
 	deleted     bool
 	dirty       bool

@@ -160,14 +160,16 @@ func TestGoneIsRememberedUntilDone(t *testing.T) {
 		})
 		return keys, members
 	}
-	if s.Done(a, first) {
+	if current, _ := s.Done(a, first); current {
 		t.Error("Done accepted an old generation")
 	}
 	if k, m := gone(); k != 2 || m != 1 {
 		t.Errorf("gone: %d rows, %d members; want 2, 1", k, m)
 	}
-	if !s.Done(a, s.Generation(a)) {
-		t.Error("Done refused the newest generation")
+	for _, want := range []bool{true, false} {
+		if current, first := s.Done(a, s.Generation(a)); !current || first != want {
+			t.Errorf("Done of the newest generation: %v, first %v; want first %v", current, first, want)
+		}
 	}
 	if k, m := gone(); k != 0 || m != 0 {
 		t.Errorf("gone after Done: %d rows, %d members", k, m)
@@ -178,7 +180,7 @@ func TestGoneIsRememberedUntilDone(t *testing.T) {
 		t.Error("a deleted owner was forgotten before its deletion was carried out")
 	}
 	s.TakeDirty()
-	if !s.Done(a, s.Generation(a)) || s.Generation(a) != 0 || len(s.nodes) != 0 || len(s.owners) != 0 {
+	if current, _ := s.Done(a, s.Generation(a)); !current || s.Generation(a) != 0 || len(s.nodes) != 0 || len(s.owners) != 0 {
 		t.Error("a deleted owner is still there after Done")
 	}
 }

@@ -1,0 +1,254 @@
+package nbsync
+
+import (
+	"reflect"
+	"sync"
+
+	"github.com/ovn-org/libovsdb/model"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
+)
+
+// events notes what happens to our rows in the database. It is called by the cache for our own changes as
+// well as for others': what is noted is only looked at again, and our own changes turn out to be right.
+//
+// Rows that appear are not noted: ours are known, others' do not matter, and a first connection would note
+// all. The cache may drop events; the audit does without them.
+type events struct {
+	catalog    catalog
+	controller string
+	wake       chan struct{}
+
+	mu      sync.Mutex
+	touched map[nbstate.Key]bool // rows of ours that changed; true when they were deleted
+	members map[memberEvent]struct{}
+	freed   bool // a row of others went or changed in a table with unique values
+}
+
+// memberEvent is a value that was added to, or removed from, a set column of a row of ours.
+type memberEvent struct {
+	parent nbstate.Key
+	column string
+	value  string
+	added  bool
+}
+
+func newEvents(c catalog, controller string) *events {
+	e := &events{catalog: c, controller: controller, wake: make(chan struct{}, 1)}
+	e.reset()
+	return e
+}
+
+func (e *events) reset() {
+	e.touched, e.members, e.freed = map[nbstate.Key]bool{}, map[memberEvent]struct{}{}, false
+}
+
+// take returns what was noted since the last call.
+func (e *events) take() (touched map[nbstate.Key]bool, members map[memberEvent]struct{}, freed bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	touched, members, freed = e.touched, e.members, e.freed
+	if len(touched) > 0 || len(members) > 0 || freed {
+		e.reset()
+	}
+	return touched, members, freed
+}
+
+// connected wakes Run, which sees the new connection.
+func (e *events) connected(uint64) { e.signal() }
+
+func (e *events) signal() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// OnAdd implements cache.EventHandler.
+func (e *events) OnAdd(string, model.Model) {}
+
+// OnUpdate implements cache.EventHandler.
+func (e *events) OnUpdate(tableName string, old, new model.Model) {
+	t := e.catalog[tableName]
+	if t == nil {
+		return
+	}
+	key, ours := e.key(t, old)
+	o, n := reflect.ValueOf(old).Elem(), reflect.ValueOf(new).Elem()
+	if !ours {
+		if t.freesName(o, n) {
+			e.note(func() { e.freed = true })
+		}
+		return
+	}
+	changed := false
+	for i := range t.columns {
+		c := &t.columns[i]
+		changed = changed || !sameValue(o.Field(c.field).Interface(), n.Field(c.field).Interface())
+	}
+	var members []memberEvent
+	for name, c := range t.shared {
+		before, after := fieldStrings(old, c), fieldStrings(new, c)
+		members = appendMissing(members, memberEvent{parent: key, column: name}, before, after)
+		members = appendMissing(members, memberEvent{parent: key, column: name, added: true}, after, before)
+	}
+	if !changed && len(members) == 0 {
+		return
+	}
+	e.note(func() {
+		if changed {
+			e.touched[key] = e.touched[key]
+		}
+		for _, m := range members {
+			e.members[m] = struct{}{}
+		}
+	})
+}
+
+// freesName tells whether a change gave up values of an index of the server.
+func (t *table) freesName(old, new reflect.Value) bool {
+	for _, index := range t.unique {
+		for _, c := range index {
+			if !sameValue(old.Field(c.field).Interface(), new.Field(c.field).Interface()) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// appendMissing appends an event for each of a that is not in b.
+func appendMissing(events []memberEvent, event memberEvent, a, b []string) []memberEvent {
+	if len(a) == 0 || sameStrings(a, b) {
+		return events
+	}
+	in := toSet(b)
+	for _, value := range a {
+		if _, ok := in[value]; !ok {
+			event.value = value
+			events = append(events, event)
+		}
+	}
+	return events
+}
+
+// OnDelete implements cache.EventHandler.
+func (e *events) OnDelete(tableName string, m model.Model) {
+	t := e.catalog[tableName]
+	if t == nil {
+		return
+	}
+	key, ours := e.key(t, m)
+	switch {
+	case ours:
+		e.note(func() { e.touched[key] = true })
+	case len(t.unique) > 0:
+		e.note(func() { e.freed = true })
+	}
+}
+
+func (e *events) note(f func()) {
+	e.mu.Lock()
+	f()
+	e.mu.Unlock()
+	e.signal()
+}
+
+// key returns the key of a row if it may be ours.
+func (e *events) key(t *table, m model.Model) (nbstate.Key, bool) {
+	switch {
+	case t.singleton:
+		// There is one row, whatever the ID; see handleEvents.
+		return nbstate.Key{Table: t.name}, true
+	case !t.marked():
+		return nbstate.Key{Table: t.name, ID: t.identityOf(m)}, true
+	}
+	ids := t.externalIDs(m)
+	return nbstate.Key{Table: t.name, ID: ids[names.RowIDKey]}, ids[names.OwnerControllerKey] == e.controller
+}
+
+// handleEvents makes the owners ready whose rows or members changed.
+func (s *Syncer) handleEvents() {
+	touched, members, freed := s.events.take()
+	if len(touched) == 0 && len(members) == 0 && !freed {
+		return
+	}
+	s.store.Read(func(v nbstate.View) {
+		for key, deleted := range touched {
+			if key.Table == nbdb.NBGlobalTable {
+				key.ID = globalID
+			}
+			if owner, _, ok := v.Row(key); ok {
+				s.queue.enqueue(owner)
+			}
+			if deleted {
+				for _, owner := range v.ContributorsOf(key) {
+					s.queue.enqueue(owner)
+				}
+			}
+		}
+		db := s.database()
+		for m := range members {
+			s.handleMember(db, v, m)
+		}
+	})
+	if freed {
+		for owner, w := range s.queue.works {
+			if !w.retryAt.IsZero() {
+				s.queue.enqueue(owner)
+			}
+		}
+	}
+}
+
+// handleMember looks whether a member that went should be there, and the other way round.
+func (s *Syncer) handleMember(db *database, v nbstate.View, e memberEvent) {
+	c := s.catalog[e.parent.Table].shared[e.column]
+	m := nbstate.Member{Parent: e.parent, Column: e.column, Value: e.value}
+	if c.refTable != "" {
+		t := s.catalog[c.refTable]
+		target := db.get(c.refTable, e.value)
+		if t == nil || target == nil {
+			return // its own deletion was noted
+		}
+		id, ours := db.idOf(v, t, target)
+		if !ours {
+			return
+		}
+		m.Value = id
+	}
+	if !e.added {
+		for _, owner := range v.Contributors(m) {
+			s.queue.enqueue(owner)
+		}
+		return
+	}
+	if v.Wanted(m) {
+		return
+	}
+	if owner, _, ok := v.Row(e.parent); ok {
+		s.queue.enqueue(owner).addStray(stray{m, e.value})
+	}
+}
+
+func (w *work) addStray(s stray) {
+	if w.leftovers == nil {
+		w.leftovers = &leftovers{}
+	}
+	if w.leftovers.members == nil {
+		w.leftovers.members = map[stray]struct{}{}
+	}
+	w.leftovers.members[s] = struct{}{}
+}
+
+func (w *work) addRow(r rowRef) {
+	if w.leftovers == nil {
+		w.leftovers = &leftovers{}
+	}
+	if w.leftovers.rows == nil {
+		w.leftovers.rows = map[rowRef]struct{}{}
+	}
+	w.leftovers.rows[r] = struct{}{}
+}
