@@ -66,6 +66,16 @@ func (m *Mirror[T]) Run(ctx context.Context, source cache.ListerWatcher) {
 	r.RunWithContext(ctx)
 }
 
+// Put and Remove change the mirror as a watch event would. They let tests decide in which order things happen; beside
+// Run they have no place.
+func (m *Mirror[T]) Put(item T) { m.put(item.Key(), item) }
+
+// Remove is the counterpart of Put.
+func (m *Mirror[T]) Remove(key string) {
+	var none T
+	m.put(key, none)
+}
+
 func newMirror[T Object[T]](name string, example runtime.Object) *Mirror[T] {
 	return &Mirror[T]{name: name, example: example, items: map[string]T{}, synced: make(chan struct{})}
 }

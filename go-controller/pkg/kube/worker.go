@@ -54,6 +54,17 @@ func (w *Worker[K]) Run(ctx context.Context, n int) {
 	wg.Wait()
 }
 
+// RunUntilIdle works on all keys that wait, in the caller's goroutine, and returns how many there were. It lets tests
+// decide in which order things happen.
+func (w *Worker[K]) RunUntilIdle(ctx context.Context) int {
+	n := 0
+	for w.queue.Len() > 0 {
+		w.next(ctx)
+		n++
+	}
+	return n
+}
+
 func (w *Worker[K]) next(ctx context.Context) bool {
 	key, stopped := w.queue.Get()
 	if stopped || ctx.Err() != nil {

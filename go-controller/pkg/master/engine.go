@@ -1,0 +1,275 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ipam"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbsync"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/topology"
+)
+
+// Reasons of Events.
+const (
+	reasonBadSubnets       = "InvalidNodeSubnets"
+	reasonNoSubnet         = "NodeSubnetsExhausted"
+	reasonSubnetsRestored  = "NodeSubnetsRestored"
+	reasonNoAddress        = "PodAddressesExhausted"
+	reasonAddressReplaced  = "PodNetworkReplaced"
+	reasonBadHostCIDRs     = "InvalidHostCIDRs"
+	reasonNorthboundFailed = "NorthboundWriteFailed"
+)
+
+// desiredState is the part of nbstate.Store that the engine uses.
+type desiredState interface {
+	Set(nbstate.Owner, nbstate.Desired) error
+	Delete(nbstate.Owner)
+	Generation(nbstate.Owner) uint64
+	Synced()
+}
+
+// network is what the engine has to know of the configuration.
+type network struct {
+	pools []ipam.Pool
+	join  []netip.Prefix
+	// internal are the ranges in which no host address can lie.
+	internal []netip.Prefix
+}
+
+// deps are the engine's surroundings.
+type deps struct {
+	nodes   *kube.Mirror[*kube.Node]
+	pods    *kube.Mirror[*kube.Pod]
+	store   desiredState
+	patcher kube.Patcher
+	events  kube.Recorder
+	metrics *metrics
+	// nodeGone is told the name of a node that had been wired and is gone. It must not block.
+	nodeGone func(name string)
+}
+
+// engine allocates and says what is wanted. All of its state belongs to one goroutine; see the package's
+// comment.
+type engine struct {
+	deps
+	network   network
+	worker    *kube.Worker[key]
+	annotator *annotator
+	inbox     inbox
+	progress  progress
+
+	ledger *ledger
+	// held are former attachments whose addresses wait for the database, by the owner of their port.
+	held map[nbstate.Owner]*heldAddresses
+	// waiting are pods that cannot be served before something happens on their node.
+	waiting waiters
+	// blocked are nodes without subnets: they wait for one to become free, or for their annotation to change.
+	blocked    map[string]struct{}
+	complaints complaints
+	// hosts says which node has which host address.
+	hosts *hostAddresses
+	// firstSeen is when a pod could first have been served.
+	firstSeen sync.Map
+}
+
+// heldAddresses are freed when the database has reached a generation of their port's owner.
+type heldAddresses struct {
+	generation  uint64
+	attachments []*attachment
+}
+
+func newEngine(n network, d deps) *engine {
+	e := &engine{
+		deps: d, network: n,
+		ledger:     newLedger(n.pools),
+		held:       map[nbstate.Owner]*heldAddresses{},
+		waiting:    newWaiters(),
+		blocked:    map[string]struct{}{},
+		complaints: complaints{},
+		hosts:      newHostAddresses(n.internal),
+	}
+	e.worker = kube.NewWorker("engine", d.metrics.queues, e.handle)
+	e.annotator = newAnnotator(d.patcher, d.metrics.queues, e.annotations, e.patched)
+	return e
+}
+
+// nodeChanged and podChanged are handlers of the mirrors.
+func (e *engine) nodeChanged(name string, _, _ *kube.Node) { e.worker.Add(key{nodeKey, name}) }
+
+func (e *engine) podChanged(name string, before, after *kube.Pod) {
+	if before == nil && (after.HostNetwork || after.Node == "") {
+		return
+	}
+	if after != nil && after.Network == "" && !after.HostNetwork && after.Node != "" {
+		e.firstSeen.LoadOrStore(name, time.Now())
+	}
+	e.worker.Add(key{podKey, name})
+}
+
+// onResult takes what the reconciler reports. It does not block.
+func (e *engine) onResult(r nbsync.Result) {
+	if e.inbox.put(r) {
+		e.worker.Add(key{kind: resultsKey})
+	}
+}
+
+// start hands in the cluster's own rows and makes work of all that there is now. The mirrors' handlers must be
+// connected before, so that no change is lost in between.
+func (e *engine) start() error {
+	if err := e.set(nbstate.Owner{Kind: names.OwnerCluster, Name: names.DefaultNetwork},
+		topology.ClusterRows(topology.Cluster{JoinSubnets: e.network.join})); err != nil {
+		return err
+	}
+	nodes := e.nodes.All()
+	slices.SortFunc(nodes, olderNode)
+	for _, n := range nodes {
+		e.worker.Add(key{nodeKey, n.Name})
+	}
+	for _, p := range e.pods.All() {
+		e.podChanged(p.Key(), nil, p)
+	}
+	e.worker.Add(key{kind: syncedKey})
+	return nil
+}
+
+// run works until ctx ends.
+func (e *engine) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	// One worker only: the state belongs to it.
+	wg.Go(func() { e.worker.Run(ctx, 1) })
+	wg.Go(func() { e.annotator.worker.Run(ctx, annotationWorkers) })
+	wg.Wait()
+}
+
+func (e *engine) handle(_ context.Context, k key) error {
+	switch k.kind {
+	case nodeKey:
+		return e.reconcileNode(k.name)
+	case podKey:
+		return e.reconcilePod(k.name)
+	case resultsKey:
+		for _, r := range e.inbox.take() {
+			e.result(r)
+		}
+	case syncedKey:
+		// Every node and pod has been looked at once: what nobody wants by now is left over.
+		klog.InfoS("All nodes and pods have been looked at", "nodes", len(e.ledger.nodes), "pods", len(e.ledger.pods))
+		e.store.Synced()
+		e.progress.settle()
+	}
+	return nil
+}
+
+// set hands rows to the store and remembers that an answer is due.
+func (e *engine) set(owner nbstate.Owner, d nbstate.Desired) error {
+	before := e.store.Generation(owner)
+	if err := e.store.Set(owner, d); err != nil {
+		return err
+	}
+	if after := e.store.Generation(owner); after != before {
+		e.progress.expect(owner, after)
+	}
+	return nil
+}
+
+// remove takes an owner's rows away and returns the generation at which they are gone; zero when
+// there is nothing to wait for.
+func (e *engine) remove(owner nbstate.Owner) uint64 {
+	e.store.Delete(owner)
+	generation := e.store.Generation(owner)
+	if generation != 0 {
+		e.progress.expect(owner, generation)
+	}
+	return generation
+}
+
+// result acts on a report of the reconciler.
+func (e *engine) result(r nbsync.Result) {
+	e.progress.answer(r.Owner, r.Generation)
+	if r.Err != nil {
+		e.writeFailed(r)
+		return
+	}
+	if h := e.held[r.Owner]; h != nil && r.Generation >= h.generation {
+		delete(e.held, r.Owner)
+		for _, a := range h.attachments {
+			e.freeAddresses(a)
+		}
+	}
+	if r.Owner.Kind == names.OwnerNode && r.Deleted {
+		e.nodeUnwired(r.Owner.Name, r.Generation)
+	}
+}
+
+func (e *engine) writeFailed(r nbsync.Result) {
+	if errors.Is(r.Err, nbsync.ErrWaiting) {
+		klog.V(2).InfoS("Northbound rows wait for others", "owner", r.Owner.String(), "for", r.Err.Error())
+		return
+	}
+	e.metrics.writeFailures.WithLabelValues(r.Owner.Kind).Inc()
+	klog.ErrorS(r.Err, "The northbound database refused rows; they will be tried again", "owner", r.Owner.String())
+	if ref, ok := e.ref(r.Owner); ok {
+		e.events.Warn(ref, reasonNorthboundFailed, r.Err.Error())
+	}
+}
+
+// ref finds the object that stands behind an owner.
+func (e *engine) ref(owner nbstate.Owner) (kube.Ref, bool) {
+	switch owner.Kind {
+	case names.OwnerNode:
+		if n, ok := e.nodes.Get(owner.Name); ok {
+			return n.Ref(), true
+		}
+	case names.OwnerPod:
+		if p, ok := e.pods.Get(owner.Name); ok {
+			return p.Ref(), true
+		}
+	}
+	return kube.Ref{}, false
+}
+
+// complain records a Warning unless the same was recorded already.
+func (e *engine) complain(k key, ref kube.Ref, reason, message string) {
+	if e.complaints.news(k, reason, string(ref.UID)+message) {
+		e.events.Warn(ref, reason, message)
+	}
+}
+
+// annotations are what an object has now, for the annotator; it is called from other goroutines.
+func (e *engine) annotations(k key, ref kube.Ref) map[string]string {
+	if k.kind == nodeKey {
+		n, ok := e.nodes.Get(k.name)
+		if !ok || n.UID != ref.UID {
+			return nil
+		}
+		if n.Annotations == nil {
+			return map[string]string{}
+		}
+		return n.Annotations
+	}
+	p, ok := e.pods.Get(k.name)
+	if !ok || p.UID != ref.UID {
+		return nil
+	}
+	return map[string]string{names.PodNetworksAnnotation: p.Network}
+}
+
+// patched is called from other goroutines after a patch.
+func (e *engine) patched(k key) {
+	if k.kind != podKey {
+		return
+	}
+	e.metrics.podsAnnotated.Inc()
+	if since, ok := e.firstSeen.LoadAndDelete(k.name); ok {
+		e.metrics.podLatency.Observe(time.Since(since.(time.Time)).Seconds())
+	}
+}

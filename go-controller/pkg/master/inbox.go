@@ -1,0 +1,83 @@
+package master
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbsync"
+)
+
+// inbox collects the reconciler's reports for the engine.
+type inbox struct {
+	mu      sync.Mutex
+	results []nbsync.Result
+}
+
+// put adds a report and tells whether it is the first since take.
+func (b *inbox) put(r nbsync.Result) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.results = append(b.results, r)
+	return len(b.results) == 1
+}
+
+func (b *inbox) take() []nbsync.Result {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := b.results
+	b.results = nil
+	return out
+}
+
+// stalledAfter is how long an answer from the northbound database may take before readiness fails.
+const stalledAfter = 30 * time.Second
+
+// progress knows which answers of the reconciler are due, for readiness.
+type progress struct {
+	mu      sync.Mutex
+	due     map[nbstate.Owner]uint64
+	last    time.Time // of the last answer, or of the first expectation after there was none
+	settled bool
+}
+
+// settle says that the initial work has been handed over.
+func (p *progress) settle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.settled = true
+}
+
+func (p *progress) expect(owner nbstate.Owner, generation uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.due) == 0 {
+		p.due = map[nbstate.Owner]uint64{}
+		p.last = time.Now()
+	}
+	p.due[owner] = generation
+}
+
+func (p *progress) answer(owner nbstate.Owner, generation uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = time.Now()
+	if generation >= p.due[owner] {
+		delete(p.due, owner)
+	}
+}
+
+// problem is nil as long as writes progress.
+func (p *progress) problem(now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case !p.settled:
+		return errors.New("not all nodes and pods have been looked at yet")
+	case len(p.due) > 0 && now.Sub(p.last) > stalledAfter:
+		return fmt.Errorf("northbound writes have not progressed for %s, %d objects wait", now.Sub(p.last).Round(time.Second), len(p.due))
+	}
+	return nil
+}

@@ -1,0 +1,33 @@
+package master
+
+// keyKind says what a key of the engine's queue is about.
+type keyKind int
+
+const (
+	nodeKey keyKind = iota
+	podKey
+	// resultsKey: the reconciler has reported something.
+	resultsKey
+	// syncedKey comes after the first key of every node and pod.
+	syncedKey
+)
+
+// key is one piece of work of the engine.
+type key struct {
+	kind keyKind
+	name string
+}
+
+// String is for log lines.
+func (k key) String() string {
+	switch k.kind {
+	case nodeKey:
+		return "node " + k.name
+	case podKey:
+		return "pod " + k.name
+	case resultsKey:
+		return "results"
+	default:
+		return "synced"
+	}
+}

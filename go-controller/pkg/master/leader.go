@@ -1,0 +1,103 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	libovsdb "github.com/ovn-org/libovsdb/ovsdb"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/klog/v2"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbsync"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
+)
+
+// leader is what a replica does while it leads.
+type leader struct {
+	master  *Master
+	clients kube.Clients
+	nb      *ovsdb.Client
+	// connected is signalled after each connect to the northbound database.
+	connected <-chan struct{}
+}
+
+func (m *Master) connectNorthbound(ctx context.Context, connected chan<- struct{}) (*ovsdb.Client, error) {
+	tls, err := ovsdb.TLSConfig(tlsFiles(m.cfg.Northbound))
+	if err != nil {
+		return nil, fmt.Errorf("northbound database: %w", err)
+	}
+	o, err := nbsync.ConnectOptions(m.cfg.Northbound.Endpoints, tls)
+	if err != nil {
+		return nil, err
+	}
+	o.OnConnect = func(uint64) {
+		select {
+		case connected <- struct{}{}:
+		default:
+		}
+	}
+	return ovsdb.Connect(ctx, o)
+}
+
+// lead rebuilds the allocations and works until ctx ends or the reconciler finds another leader.
+func (l *leader) lead(ctx context.Context) error {
+	if err := l.catchUp(ctx); err != nil {
+		return err
+	}
+	m := l.master
+	store := nbstate.NewStore()
+	janitor := newJanitor(m.cfg.Southbound, m.nodes, m.metrics)
+	e := newEngine(networkOf(&m.cfg), deps{
+		nodes: m.nodes, pods: m.pods, store: store,
+		patcher: kube.NewPatcher(l.clients.Core),
+		events:  kube.NewRecorder(ctx, l.clients.Events, component),
+		metrics: m.metrics, nodeGone: janitor.nodeGone,
+	})
+	syncer, err := nbsync.New(l.nb, store, nbsync.Options{
+		Controller: names.ControllerName, Fence: m.cfg.Identity, OnResult: e.onResult, Registerer: m.options.Registerer,
+	})
+	if err != nil {
+		return err
+	}
+	// From here on changes are queued; none is missed between the lists that are read below and now.
+	m.engine.Store(e)
+	if err := e.rebuild(observe(ovsdb.Rows[nbdb.LogicalSwitchPort](l.nb), ovsdb.Rows[nbdb.LogicalRouterPort](l.nb))); err != nil {
+		return err
+	}
+	if err := e.start(); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return syncer.Run(ctx) })
+	group.Go(func() error { e.run(ctx); return nil })
+	group.Go(func() error { return janitor.run(ctx) })
+	return group.Wait()
+}
+
+// catchUp waits until the copy of the northbound database holds all that a former leader has written: the answer to a
+// request comes after the changes that were made before it.
+func (l *leader) catchUp(ctx context.Context) error {
+	ask := libovsdb.Operation{Op: libovsdb.OperationSelect, Table: nbdb.NBGlobalTable, Where: []libovsdb.Condition{}, Columns: []string{"_uuid"}}
+	for {
+		_, err := l.nb.Transact(ctx, ask)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !errors.Is(err, ovsdb.ErrNotConnected) && !errors.Is(err, ovsdb.ErrUnknownOutcome):
+			return fmt.Errorf("reading the northbound database: %w", err)
+		}
+		klog.InfoS("Waiting for the northbound database", "err", err.Error())
+		select {
+		case <-l.connected:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

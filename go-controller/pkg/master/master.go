@@ -1,0 +1,170 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ipam"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
+)
+
+// component names the source of Events.
+const component = "ovnkube-master"
+
+// Options are what a master needs besides its configuration.
+type Options struct {
+	// Registerer takes the metrics; nil means none.
+	Registerer prometheus.Registerer
+	// RESTConfig reaches the API server; nil means as configured.
+	RESTConfig *rest.Config
+}
+
+// Master is one replica. All replicas keep copies of what they need; the leader alone acts.
+type Master struct {
+	cfg     config.Master
+	options Options
+	metrics *metrics
+	nodes   *kube.Mirror[*kube.Node]
+	pods    *kube.Mirror[*kube.Pod]
+
+	// engine is set while this replica leads.
+	engine atomic.Pointer[engine]
+	nb     atomic.Pointer[ovsdb.Client]
+	elect  atomic.Pointer[election]
+}
+
+// New prepares a master; nothing is connected before Run.
+func New(cfg config.Master, o Options) (*Master, error) {
+	if o.RESTConfig == nil {
+		var err error
+		if o.RESTConfig, err = kube.RESTConfig(cfg.Kubeconfig, cfg.APIServer); err != nil {
+			return nil, err
+		}
+	}
+	m := &Master{
+		cfg: cfg, options: o, metrics: newMetrics(o.Registerer),
+		nodes: kube.NewNodeMirror(), pods: kube.NewPodMirror(),
+	}
+	m.nodes.OnChange(func(name string, before, after *kube.Node) {
+		if e := m.engine.Load(); e != nil {
+			e.nodeChanged(name, before, after)
+		}
+	})
+	m.pods.OnChange(func(name string, before, after *kube.Pod) {
+		if e := m.engine.Load(); e != nil {
+			e.podChanged(name, before, after)
+		}
+	})
+	return m, nil
+}
+
+// Ready returns nil when this replica has all it needs, and, as the leader, gets its writes done. Otherwise it
+// says what is missing.
+func (m *Master) Ready() error {
+	if !done(m.nodes.Synced()) || !done(m.pods.Synced()) {
+		return errors.New("nodes and pods are not yet listed from the API server")
+	}
+	if nb := m.nb.Load(); nb == nil || !nb.Connected() {
+		return errors.New("not connected to the northbound database")
+	}
+	if e := m.engine.Load(); e != nil {
+		return e.progress.problem(time.Now())
+	}
+	return nil
+}
+
+// Live returns nil unless this replica should be restarted.
+func (m *Master) Live() error {
+	if e := m.elect.Load(); e != nil {
+		return e.check()
+	}
+	return nil
+}
+
+// Run works until ctx ends, which is no error. Losing the leadership is one: the process is meant to end and
+// start again as a standby.
+func (m *Master) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	clients, err := kube.NewClients(m.options.RESTConfig)
+	if err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { m.nodes.Run(ctx, kube.Nodes(clients.Core)) })
+	wg.Go(func() { m.pods.Run(ctx, kube.LivePods(clients.Core)) })
+
+	connected := make(chan struct{}, 1)
+	nb, err := m.connectNorthbound(ctx, connected)
+	if err != nil {
+		return ignoreEnd(ctx, err)
+	}
+	defer nb.Close()
+	m.nb.Store(nb)
+	klog.InfoS("Connected to the northbound database", "endpoint", nb.Endpoint())
+	for _, synced := range []<-chan struct{}{m.nodes.Synced(), m.pods.Synced()} {
+		select {
+		case <-synced:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	e, err := newElection(clients.Coordination, m.cfg.Identity, m.metrics.leader)
+	if err != nil {
+		return err
+	}
+	m.elect.Store(e)
+	l := leader{master: m, clients: clients, nb: nb, connected: connected}
+	return ignoreEnd(ctx, e.run(ctx, l.lead))
+}
+
+// ignoreEnd drops an error that is due to the end of ctx.
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func done(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// networkOf takes from the configuration what the engine needs.
+func networkOf(cfg *config.Master) network {
+	var n network
+	for _, s := range cfg.ClusterSubnets {
+		n.pools = append(n.pools, ipam.Pool{Prefix: s.Prefix, HostPrefix: s.HostPrefix})
+		n.internal = append(n.internal, s.Prefix)
+	}
+	n.internal = append(n.internal, cfg.ServiceCIDRs...)
+	n.internal = append(n.internal, cfg.JoinSubnets...)
+	for _, v4 := range []bool{true, false} {
+		for _, s := range cfg.JoinSubnets {
+			if s.Addr().Is4() == v4 && (v4 && cfg.IPv4() || !v4 && cfg.IPv6()) {
+				n.join = append(n.join, s)
+			}
+		}
+	}
+	return n
+}
+
+func tlsFiles(d config.Database) ovsdb.TLSFiles {
+	return ovsdb.TLSFiles{PrivateKey: d.PrivateKey, Certificate: d.Certificate, CACertificate: d.CACertificate}
+}

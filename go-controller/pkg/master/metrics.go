@@ -1,0 +1,72 @@
+package master
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
+)
+
+// metricsPrefix of all metrics of the master.
+const metricsPrefix = "ovnkube_master"
+
+// metrics of the master.
+type metrics struct {
+	leader        prometheus.Gauge
+	podsAnnotated prometheus.Counter
+	podLatency    prometheus.Histogram
+	podAddresses  prometheus.Gauge
+	waitingPods   prometheus.Gauge
+	blockedNodes  prometheus.Gauge
+	exhausted     prometheus.Counter
+	writeFailures *prometheus.CounterVec
+	staleChassis  prometheus.Counter
+	subnetsTaken  *prometheus.GaugeVec
+	subnetsTotal  *prometheus.GaugeVec
+	queues        *kube.QueueMetrics
+}
+
+// newMetrics makes the metrics and registers them; registerer may be nil.
+func newMetrics(registerer prometheus.Registerer) *metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: metricsPrefix, Name: name, Help: help})
+	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: metricsPrefix, Name: name, Help: help})
+	}
+	family := []string{"family"}
+	m := &metrics{
+		leader:        gauge("leader", "1 while this replica leads."),
+		podsAnnotated: counter("pods_annotated_total", "Pod annotations written."),
+		podLatency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: metricsPrefix, Name: "pod_annotation_latency_seconds",
+			Help:    "From a pod being seen on a node to its annotation being written.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
+		}),
+		podAddresses: gauge("pod_addresses", "Addresses that pods hold, or whose former ports still exist."),
+		waitingPods:  gauge("waiting_pods", "Pods that wait for their node to be connected or for an address."),
+		blockedNodes: gauge("blocked_nodes", "Nodes that cannot have subnets: exhausted pools or an unusable annotation."),
+		exhausted:    counter("pod_addresses_exhausted_total", "How often a pod found no free address on its node."),
+		writeFailures: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: metricsPrefix, Name: "northbound_refusals_total",
+			Help: "How often the northbound database refused the rows of an object."}, []string{"kind"}),
+		staleChassis: counter("stale_chassis_deleted_total", "Chassis of former nodes deleted from the southbound database."),
+		subnetsTaken: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: metricsPrefix, Name: "allocated_node_subnets",
+			Help: "Node subnets in use."}, family),
+		subnetsTotal: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: metricsPrefix, Name: "node_subnets",
+			Help: "Node subnets that the pools hold."}, family),
+		queues: kube.NewQueueMetrics(metricsPrefix, registerer),
+	}
+	if registerer != nil {
+		registerer.MustRegister(m.leader, m.podsAnnotated, m.podLatency, m.podAddresses, m.waitingPods, m.blockedNodes,
+			m.exhausted, m.writeFailures, m.staleChassis, m.subnetsTaken, m.subnetsTotal)
+	}
+	return m
+}
+
+func (m *metrics) subnets(v4 bool, taken, total uint64) {
+	family := "IPv6"
+	if v4 {
+		family = "IPv4"
+	}
+	m.subnetsTaken.WithLabelValues(family).Set(float64(taken))
+	m.subnetsTotal.WithLabelValues(family).Set(float64(total))
+}

@@ -1,0 +1,147 @@
+package master
+
+import (
+	"cmp"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"k8s.io/klog/v2"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	podrows "github.com/ovnkube/ovnkube/go-controller/pkg/translate/pod"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/topology"
+)
+
+// rebuild fills the empty ledger from what is there: first the rows in the northbound database, because
+// packets flow by them; then annotations, those of older objects first. Whoever is not served here gets
+// something new later, when everything that is taken is known.
+func (e *engine) rebuild(o observed) error {
+	if err := e.rebuildNodes(o); err != nil {
+		return err
+	}
+	if err := e.rebuildPorts(o.ports); err != nil {
+		return err
+	}
+	pods := e.pods.All()
+	slices.SortFunc(pods, olderPod)
+	for _, p := range pods {
+		if p.Network == "" || !needsPort(p) || e.ledger.pods[p.Key()] != nil {
+			continue
+		}
+		if n := e.ledger.nodes[p.Node]; n != nil {
+			if _, err := e.claimAnnotated(p, n); err != nil {
+				klog.V(2).InfoS("Annotation cannot be used", "pod", p.Key(), "err", err.Error())
+			}
+		}
+	}
+	for _, node := range e.nodes.All() {
+		if e.ledger.nodes[node.Name] != nil {
+			addresses, _ := hostAddressesOf(node) // Complained about when the node is wired.
+			e.hosts.set(node, addresses)
+		}
+	}
+	taken := e.ledger.addresses()
+	e.metrics.podAddresses.Set(float64(taken))
+	klog.InfoS("Allocations rebuilt", "nodes", len(e.ledger.nodes), "pods", len(e.ledger.pods), "addresses", taken)
+	return nil
+}
+
+func (e *engine) rebuildNodes(o observed) error {
+	nodes := e.nodes.All()
+	slices.SortFunc(nodes, olderNode)
+	for _, node := range nodes {
+		if subnets := o.subnets[node.Name]; len(subnets) > 0 {
+			e.readmit(node, subnets, "rows")
+		}
+	}
+	for name, subnets := range o.subnets {
+		if _, exists := e.nodes.Get(name); exists {
+			continue
+		}
+		// The node went while nobody looked. Its subnets stay taken until its rows are gone.
+		n, err := e.ledger.admit(name, subnets, 0)
+		if err != nil {
+			klog.V(2).InfoS("Subnets of a former node cannot be held", "node", name, "err", err.Error())
+			e.nodeGone(name)
+			continue
+		}
+		if err := e.set(nodeOwner(name), topology.NodeRows(topology.Node{Name: name, Subnets: n.subnets})); err != nil {
+			return err
+		}
+		e.nodeLeft(name)
+	}
+	for _, node := range nodes {
+		if e.ledger.nodes[node.Name] != nil {
+			continue
+		}
+		if subnets, err := annotations.ParseNodeSubnets(node.Annotations); err == nil {
+			e.readmit(node, subnets, names.NodeSubnetsAnnotation)
+		} else if !errors.Is(err, annotations.ErrMissing) {
+			klog.V(2).InfoS("Annotation cannot be used", "node", node.Name, "err", err.Error())
+		}
+	}
+	return nil
+}
+
+func (e *engine) readmit(node *kube.Node, subnets []netip.Prefix, source string) {
+	id, _ := annotations.ParseNodeID(node.Annotations) // A bad id is replaced.
+	if _, err := e.ledger.admit(node.Name, subnets, id); err != nil {
+		klog.V(2).InfoS("Subnets cannot be kept", "node", node.Name, "source", source, "err", err.Error())
+	}
+}
+
+// rebuildPorts claims the addresses of ports in the database. Ports of pods that exist come before left-over ones, which
+// hold their addresses only until they are deleted; among equals the older pod comes first.
+func (e *engine) rebuildPorts(ports []observedPort) error {
+	live := func(p observedPort) *kube.Pod {
+		if pod, ok := e.pods.Get(p.key); ok && pod.UID == p.uid && pod.Node == p.node && needsPort(pod) {
+			return pod
+		}
+		return nil
+	}
+	slices.SortFunc(ports, func(a, b observedPort) int {
+		x, y := live(a), live(b)
+		switch {
+		case x != nil && y != nil:
+			return olderPod(x, y)
+		case x != nil:
+			return -1
+		case y != nil:
+			return 1
+		}
+		return cmp.Compare(a.key, b.key)
+	})
+	for _, p := range ports {
+		n := e.ledger.nodes[p.node]
+		if n == nil {
+			continue
+		}
+		a, err := e.ledger.attach(n, p.key, p.uid, &p.Attachment)
+		if err != nil {
+			klog.InfoS("Port's addresses cannot be kept", "pod", p.key, "addresses", p.Addresses, "err", err.Error())
+			continue
+		}
+		if live(p) != nil {
+			continue
+		}
+		// The store has to know of it to tell when it is gone.
+		namespace, name := names.SplitObjectName(p.key)
+		former := &kube.Pod{Namespace: namespace, Name: name, UID: p.uid, Node: p.node}
+		if err := e.set(podOwner(p.key), podrows.Rows(former, p.Attachment)); err != nil {
+			return err
+		}
+		e.release(a)
+	}
+	return nil
+}
+
+func olderPod(a, b *kube.Pod) int {
+	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Key(), b.Key()))
+}
+
+func olderNode(a, b *kube.Node) int {
+	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
+}
