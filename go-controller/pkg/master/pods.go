@@ -200,6 +200,7 @@ func (e *engine) writePort(pod *kube.Pod, a *attachment) error {
 }
 
 // annotatePod writes what was allocated. An annotation that says something else is put right.
+func (e *engine) annotatePod(pod *kube.Pod, a *attachment, n *nodeState) {
 	k := key{podKey, a.key}
 	want := podrows.Network(a.Attachment, n.subnets, addr.Router)
 	if pod.Network == "" {
