@@ -49,10 +49,11 @@ func (e *events) reset() {
 func (e *events) take() (touched map[nbstate.Key]bool, members map[memberEvent]struct{}, freed bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	touched, members, freed = e.touched, e.members, e.freed
-	if len(touched) > 0 || len(members) > 0 || freed {
-		e.reset()
+	if len(e.touched) == 0 && len(e.members) == 0 && !e.freed {
+		return nil, nil, false
 	}
+	touched, members, freed = e.touched, e.members, e.freed
+	e.reset()
 	return touched, members, freed
 }
 

@@ -1,6 +1,8 @@
 package nbsync
 
 import (
+	"errors"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -49,10 +51,21 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.transactions, m.operations, m.batchOwners, m.duration, m.owners, m.audits, m.repairs} {
-		if err := r.Register(c); err != nil {
-			return nil, err
+	return m, errors.Join(register(r, &m.transactions), register(r, &m.operations), register(r, &m.batchOwners),
+		register(r, &m.duration), register(r, &m.owners), register(r, &m.audits), register(r, &m.repairs))
+}
+
+// register registers a metric, or takes the one that an earlier Syncer of this process has registered.
+func register[C prometheus.Collector](r prometheus.Registerer, c *C) error {
+	err := r.Register(*c)
+	var already prometheus.AlreadyRegisteredError
+	if errors.As(err, &already) {
+		existing, ok := already.ExistingCollector.(C)
+		if !ok {
+			return err
 		}
+		*c = existing
+		return nil
 	}
-	return m, nil
+	return err
 }

@@ -55,7 +55,7 @@ func New(client *ovsdb.Client, store *nbstate.Store, o Options) (*Syncer, error)
 // Run syncs until ctx ends, which is no error, or until another leader has taken over: ErrFenced.
 // It may be called once.
 func (s *Syncer) Run(ctx context.Context) error {
-	s.client.Watch(s.events, s.events.connected)
+	defer s.client.Watch(s.events, s.events.connected)()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

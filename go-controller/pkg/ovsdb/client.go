@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,13 +25,7 @@ type Client struct {
 	mu sync.RWMutex
 	// current is the newest session; its cache stays readable after it was lost.
 	current  *session
-	watchers []watcher
-}
-
-// watcher is who follows the connection: see Watch.
-type watcher struct {
-	handler   cache.EventHandler
-	onConnect func(epoch uint64)
+	watchers []*watcher
 }
 
 // Connect connects to the first endpoint that answers, and again whenever the connection is lost, until
@@ -45,10 +40,10 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &Client{opts: o, cancel: cancel, stopped: make(chan struct{})}
 	for _, h := range o.Handlers {
-		c.watchers = append(c.watchers, watcher{handler: h})
+		c.watchers = append(c.watchers, &watcher{handler: h})
 	}
 	if o.OnConnect != nil {
-		c.watchers = append(c.watchers, watcher{onConnect: o.OnConnect})
+		c.watchers = append(c.watchers, &watcher{onConnect: o.OnConnect})
 	}
 	first := make(chan error, 1)
 	go c.run(ctx, first)
@@ -126,13 +121,16 @@ func (c *Client) publish(s *session, epoch uint64) {
 	c.mu.Lock()
 	s.epoch = epoch
 	c.current = s
+	c.watchers = slices.DeleteFunc(slices.Clone(c.watchers), func(w *watcher) bool { return w.stopped.Load() })
 	watchers := c.watchers
-	for _, w := range watchers[s.watchers:] {
-		s.addHandler(w)
+	for _, w := range watchers {
+		if !slices.Contains(s.watchers, w) {
+			s.addHandler(w)
+		}
 	}
 	c.mu.Unlock()
 	for _, w := range watchers {
-		if w.onConnect != nil {
+		if w.onConnect != nil && !w.stopped.Load() {
 			w.onConnect(epoch)
 		}
 	}
@@ -140,20 +138,21 @@ func (c *Client) publish(s *session, epoch uint64) {
 
 // Watch adds, to those of Options, a handler of the cache's events and a function that is called for each
 // connection, the present one at once. Either may be nil. Events that were under way when Watch was called
-// may come or not.
-func (c *Client) Watch(handler cache.EventHandler, onConnect func(epoch uint64)) {
-	w := watcher{handler: handler, onConnect: onConnect}
+// may come or not. The function that is returned ends it; calls that are under way may still come.
+func (c *Client) Watch(handler cache.EventHandler, onConnect func(epoch uint64)) (stop func()) {
+	w := &watcher{handler: handler, onConnect: onConnect}
 	c.mu.Lock()
-	c.watchers = append(c.watchers, w)
+	c.watchers = append(slices.Clip(c.watchers), w)
 	c.current.addHandler(w)
 	epoch := c.current.epoch
 	c.mu.Unlock()
 	if onConnect != nil {
 		onConnect(epoch)
 	}
+	return w.stop
 }
 
-func (c *Client) watching() []watcher {
+func (c *Client) watching() []*watcher {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.watchers

@@ -23,7 +23,7 @@ type session struct {
 	features Features
 	leader   *leaderWatch // nil unless leaders only
 	opts     *Options
-	watchers int // how many have had their handlers added before the cache was filled
+	watchers []*watcher // those whose handlers were added before the cache was filled
 
 	lost     chan struct{} // closed when the connection is of no use any more
 	loseOnce sync.Once
@@ -31,8 +31,8 @@ type session struct {
 }
 
 // newSession connects to one endpoint and fills the cache.
-func newSession(ctx context.Context, o *Options, endpoint string, watchers []watcher) (s *session, err error) {
-	s = &session{endpoint: endpoint, opts: o, lost: make(chan struct{}), watchers: len(watchers)}
+func newSession(ctx context.Context, o *Options, endpoint string, watchers []*watcher) (s *session, err error) {
+	s = &session{endpoint: endpoint, opts: o, lost: make(chan struct{}), watchers: watchers}
 	defer func() {
 		if err != nil {
 			s.lose(err)
@@ -67,9 +67,9 @@ func newSession(ctx context.Context, o *Options, endpoint string, watchers []wat
 	return s, s.monitor(ctx, monitors)
 }
 
-func (s *session) addHandler(w watcher) {
+func (s *session) addHandler(w *watcher) {
 	if w.handler != nil {
-		s.cache.AddEventHandler(w.handler)
+		s.cache.AddEventHandler(w)
 	}
 }
 
