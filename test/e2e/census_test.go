@@ -5,7 +5,6 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -170,14 +169,6 @@ func (e *env) checkAddressesUnique() {
 		}
 		seen[word] = true
 	}
-}
-
-// readFile returns a machine's file.
-func (e *env) readFile(machine, file string) string {
-	e.Helper()
-	b, err := os.ReadFile(e.path(machine, file))
-	e.must(err)
-	return string(b)
 }
 
 // without leaves out the logical ports of a namespace and what its pods have on nodes.

@@ -46,7 +46,7 @@ func testKubelet(e *env) {
 		newPod(e.ns, "http", onNode(node), probed(httpProbe("/hostname"), httpProbe("/hostname"))),
 		newPod(e.ns, "tcp", onNode(node), probed(tcpProbe, tcpProbe)),
 		newPod(e.ns, "exec", onNode(node), probed(execProbe("test -e /tmp/ready"), execProbe("test ! -e /tmp/dead"))),
-		newPod(e.ns, "deaf", onNode(node), probed(httpProbe("/no-such-page"), nil)),
+		newPod(e.ns, "deaf", onNode(node), probed(httpProbe("/echo?code=503"), nil)),
 	)
 	e.ready(30*time.Second, "http", "tcp")
 	running := func(name string) func() string {
@@ -75,7 +75,7 @@ func testKubelet(e *env) {
 		e.Errorf("%d restarts of pods whose liveness probes must succeed: %v", r, e.events("http"))
 	}
 	if e.notReady([]string{"deaf"}) == "" {
-		e.Error("a pod is ready although it answers its readiness probe with 404")
+		e.Error("a pod is ready although it answers its readiness probe with 503")
 	}
 	e.checkExecAndLogs()
 }

@@ -186,18 +186,12 @@ func (e *env) nb(args ...string) string {
 	return e.on(plan.ControlPlane, append([]string{"ovn-nbctl"}, args...)...)
 }
 
-// sb runs ovn-sbctl.
-func (e *env) sb(args ...string) string {
-	e.Helper()
-	return e.on(plan.ControlPlane, append([]string{"ovn-sbctl"}, args...)...)
-}
-
 // kill ends a component with SIGKILL, waits until a new process of it runs and returns how long that took.
 func (e *env) kill(component, machine string) time.Duration {
 	e.Helper()
 	old := e.component(component, machine)
 	e.expected[machine+"/"+component]++
-	e.must(e.Lab.Kill(e.ctx, component, machine))
+	e.must(e.Kill(e.ctx, component, machine))
 	return e.eventually(20*time.Second, func() error {
 		now := e.component(component, machine)
 		if now.State != supervise.StateRunning || now.PID == old.PID {
@@ -225,7 +219,7 @@ func (e *env) component(component, machine string) supervise.Status {
 func (e *env) restart(component, machine string) {
 	e.Helper()
 	e.expected[machine+"/"+component]++
-	e.must(e.Lab.Restart(e.ctx, component, machine))
+	e.must(e.Restart(e.ctx, component, machine))
 }
 
 // stopped stops a component and returns the function that starts it again. It is started at the

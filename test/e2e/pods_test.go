@@ -17,7 +17,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/test/e2e/traffic"
 	"github.com/ovnkube/ovnkube/test/lab/image"
@@ -258,12 +257,4 @@ func (e *env) exchange(from, to traffic.Place, is4 bool) error {
 		}
 	}
 	return nil
-}
-
-// podNetwork is what the annotation says.
-func (e *env) podNetwork(pod string) annotations.PodNetwork {
-	e.Helper()
-	n, err := annotations.ParsePodNetwork(e.seen.pod(e.ns, pod).Annotations)
-	e.must(err)
-	return n
 }
