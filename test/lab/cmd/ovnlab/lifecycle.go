@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -103,6 +104,9 @@ func build(ctx context.Context, groups []string) error {
 		if err := buildImages(ctx, o, set, names); err != nil {
 			return err
 		}
+		if err := linkTools(o, set); err != nil {
+			return err
+		}
 		fmt.Println("executables:", set.BinDir)
 	}
 	if roots {
@@ -113,6 +117,15 @@ func build(ctx context.Context, groups []string) error {
 		fmt.Println("root:", dir)
 	}
 	return nil
+}
+
+// linkTools gives the executables stable paths, for scripts: <cache>/tools/NAME.
+func linkTools(o artifact.Options, set artifact.Set) error {
+	cache, err := o.CacheDir()
+	if err != nil {
+		return err
+	}
+	return set.LinkInto(filepath.Join(cache, "tools"))
 }
 
 func buildImages(ctx context.Context, o artifact.Options, set artifact.Set, groups []string) error {

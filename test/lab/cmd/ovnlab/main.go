@@ -43,7 +43,7 @@ func newRoot() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&name, "name", cluster.DefaultName, "name of the lab; several live side by side")
 	root.AddCommand(
-		newUp(&name), newDown(&name), newStatus(&name), newBuild(),
+		newUp(&name), newDown(&name), newStatus(&name), newBuild(), newDemo(&name), newConformance(),
 		newKubectl(&name), newExec(&name), newOutside(&name), newLogs(&name),
 		newNode(&name), newImage(&name),
 		newOrder(&name, "kill", "Kill a component with SIGKILL; its init starts it again", (*cluster.Lab).Kill),
