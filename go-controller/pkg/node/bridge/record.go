@@ -74,6 +74,7 @@ func snapshot(nic string, carrier *hostnet.Device, o Observed) Record {
 func (r Record) merge(nic *hostnet.Device) Record {
 	r.Addresses = slices.Clone(r.Addresses)
 	r.Routes = slices.Clone(r.Routes)
+	r.MTU = nic.MTU
 	for _, a := range nic.Addresses {
 		i := slices.IndexFunc(r.Addresses, func(have hostnet.Address) bool { return have.Prefix == a.Prefix })
 		if i < 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -234,7 +235,10 @@ func ignore(err error, harmless error) error {
 }
 
 func (a Address) wire() *netlink.Addr {
-	w := &netlink.Addr{IPNet: toIPNet(a.Prefix)}
+	w := &netlink.Addr{IPNet: toIPNet(a.Prefix), Broadcast: net.IPv4zero} // the library's word for none
+	if a.Broadcast.IsValid() {
+		w.Broadcast = a.Broadcast.AsSlice()
+	}
 	if a.NoPrefixRoute {
 		w.Flags |= unix.IFA_F_NOPREFIXROUTE
 	}

@@ -69,6 +69,7 @@ func addresses(link netlink.Link) ([]Address, error) {
 			out = append(out, Address{
 				Prefix:        prefix,
 				NoPrefixRoute: a.Flags&unix.IFA_F_NOPREFIXROUTE != 0,
+				Broadcast:     fromIP(a.Broadcast),
 				Expires:       expiry(a.ValidLft),
 			})
 		}

@@ -23,6 +23,8 @@ type Address struct {
 	Prefix netip.Prefix `json:"prefix"`
 	// NoPrefixRoute keeps the kernel from making the subnet's route by itself.
 	NoPrefixRoute bool `json:"noprefixroute,omitempty"`
+	// Broadcast is the subnet's IPv4 broadcast address, or the zero Addr for none.
+	Broadcast netip.Addr `json:"brd,omitzero"`
 	// Expires is when the kernel removes the address; the zero time means never.
 	Expires time.Time `json:"expires,omitzero"`
 }

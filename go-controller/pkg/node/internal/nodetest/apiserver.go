@@ -39,11 +39,14 @@ func StartAPI(t *testing.T, node string) *API {
 	mux.HandleFunc("PATCH /api/v1/nodes/{name}", a.patch)
 	mux.HandleFunc("POST /api/v1/namespaces/{ns}/events", a.event)
 	a.server = httptest.NewServer(mux)
-	t.Cleanup(func() {
-		a.server.CloseClientConnections()
-		a.server.Close()
-	})
+	t.Cleanup(a.Close)
 	return a
+}
+
+// Close ends the server: nobody can reach it any more.
+func (a *API) Close() {
+	a.server.CloseClientConnections()
+	a.server.Close()
 }
 
 // Config is how to reach the server.
