@@ -73,8 +73,8 @@ func (l *Lab) Run(ctx context.Context, name string, files IO, argv ...string) er
 // Process is a command that runs inside a machine.
 type Process struct {
 	cmd  *exec.Cmd
-	name string
-	argv []string
+	done chan struct{}
+	err  error // valid after done
 }
 
 // Start is Run without waiting for the end. It ends with the machine at the
@@ -84,7 +84,16 @@ func (l *Lab) Start(ctx context.Context, name string, files IO, argv ...string) 
 	if err != nil {
 		return nil, err
 	}
-	return &Process{cmd: cmd, name: name, argv: argv}, nil
+	p := &Process{cmd: cmd, done: make(chan struct{})}
+	// Always waited for, whether or not the caller does: a machine's pid namespace
+	// cannot end before the parents of all its processes have taken notice.
+	go func() {
+		defer close(p.done)
+		if err := cmd.Wait(); err != nil {
+			p.err = &ExecError{Machine: name, Argv: argv, Err: err}
+		}
+	}()
+	return p, nil
 }
 
 // PID returns the process's id as the host sees it.
@@ -93,12 +102,13 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Kill ends the process.
 func (p *Process) Kill() error { return p.cmd.Process.Kill() }
 
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
 // Wait waits for the end of the process.
 func (p *Process) Wait() error {
-	if err := p.cmd.Wait(); err != nil {
-		return &ExecError{Machine: p.name, Argv: p.argv, Err: err}
-	}
-	return nil
+	<-p.done
+	return p.err
 }
 
 func (l *Lab) start(ctx context.Context, name string, files IO, argv []string) (*exec.Cmd, error) {

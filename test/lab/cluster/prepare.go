@@ -49,7 +49,7 @@ func (l *Lab) prepare(name string, store image.Store) error {
 	if err != nil {
 		return err
 	}
-	if err := makeTree(dir); err != nil {
+	if err := makeTree(dir, l.cfg.Links()); err != nil {
 		return err
 	}
 	for _, f := range l.cfg.Files(name, id) {
@@ -126,15 +126,19 @@ func (l *Lab) installCredentials(name string) error {
 
 // makeTree makes the directories of a machine that must be there, and hides what
 // the host has in some of them.
-func makeTree(dir string) error {
+func makeTree(dir string, links []plan.Link) error {
 	for _, d := range []string{"etc/cni/net.d", "etc/openvswitch", "opt/cni/bin", "var/lib/kubelet", "var/tmp", "var/cache",
 		"var/log", "var/spool", "root", machine.LogDir} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return err
 		}
 	}
-	for link, to := range map[string]string{"var/run": "/run", "var/lock": "/run/lock"} {
-		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil && !errors.Is(err, fs.ErrExist) {
+	for _, l := range links {
+		path := filepath.Join(dir, l.Path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink(l.To, path); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}

@@ -274,7 +274,7 @@ func (l *Lab) startHypervisor(ctx context.Context, self string) error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(self, "lab-init", "--dir", l.cfg.Dir) //nolint:gosec,noctx // it outlives this program
+	cmd := exec.Command(self, "lab-init", "--dir", l.cfg.Dir, "--cgroup", l.cfg.Cgroup()+"/lab-init") //nolint:gosec,noctx // it outlives this program
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
@@ -309,20 +309,43 @@ func errOr(err error, text string) error {
 	return errors.New(text)
 }
 
+// startMachines starts the machine that the others plug into, then the others.
 func (l *Lab) startMachines(ctx context.Context) error {
+	if err := l.startMachine(ctx, plan.ControlPlane); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
 	for _, name := range l.cfg.Machines() {
-		if err := l.startMachine(ctx, name); err != nil {
-			return err
+		if name != plan.ControlPlane {
+			g.Go(func() error { return l.startMachine(ctx, name) })
 		}
 	}
-	return nil
+	return g.Wait()
 }
 
-// startMachine switches a machine on and waits until its network is wired.
+// startMachine switches a machine on and waits until it is set up and starts its
+// components.
 func (l *Lab) startMachine(ctx context.Context, name string) error {
-	if err := l.hypervisor().Do(ctx, "POST", "/machines/"+name+"/start", nil); err != nil {
-		return &StepError{Step: "start " + name, Err: err,
-			LogFile: filepath.Join(l.cfg.MachineDir(name), machine.LogDir, "init.log")}
+	fail := func(err error) error {
+		return &StepError{Step: "start " + name, Err: err, LogFile: l.LogFile(name, "init")}
 	}
-	return nil
+	_ = os.Remove(machine.SocketPath(l.cfg.MachineDir(name)))
+	if err := l.hypervisor().Do(ctx, "POST", "/machines/"+name+"/start", nil); err != nil {
+		return fail(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, waitLimit)
+	defer cancel()
+	for {
+		if _, err := l.init(name).Components(ctx); err == nil {
+			return nil
+		}
+		if _, err := l.PID(name); err != nil {
+			return fail(errors.New("its init ended while it set the machine up"))
+		}
+		select {
+		case <-ctx.Done():
+			return fail(fmt.Errorf("its init does not answer: %w", context.Cause(ctx)))
+		case <-time.After(waitInterval / 5):
+		}
+	}
 }

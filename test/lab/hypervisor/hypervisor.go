@@ -14,12 +14,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
 
+	"github.com/ovnkube/ovnkube/test/lab/cgroup"
 	"github.com/ovnkube/ovnkube/test/lab/machine"
 	"github.com/ovnkube/ovnkube/test/lab/proc"
 	"github.com/ovnkube/ovnkube/test/lab/supervise"
@@ -64,19 +66,29 @@ type hypervisor struct {
 	dir    string
 	reaper *supervise.Reaper
 
+	// hubPID is the id of the hub's init, once it has been started.
+	hubPID atomic.Value
+
 	mu       sync.Mutex
 	machines map[string]*running
 }
 
-// Run is the life of the hypervisor of the lab in dir. It returns only an
-// error, or nil after ctx ended.
-func Run(ctx context.Context, dir string) error {
+// Run is the life of the hypervisor of the lab in dir, in the cgroup group. It
+// returns only an error, or nil after ctx ended.
+func Run(ctx context.Context, dir, group string) error {
 	// Before anything else: whoever wants to end this lab must find it.
 	self, err := proc.Self()
 	if err != nil {
 		return err
 	}
 	if err := self.WriteFile(IdentityPath(dir)); err != nil {
+		return err
+	}
+	hs, err := cgroup.Hierarchies()
+	if err != nil {
+		return err
+	}
+	if err := cgroup.Join(hs, group); err != nil {
 		return err
 	}
 	if err := mountProc(filepath.Join(dir, procDir)); err != nil {
@@ -182,6 +194,9 @@ func (h *hypervisor) start(ctx context.Context, name string) error {
 		return fmt.Errorf("machine %s (init %s): %w", name, m.how, err)
 	}
 	h.machines[name] = m
+	if name == Hub {
+		h.hubPID.Store(m.pid)
+	}
 	klog.InfoS("Machine started", "machine", name, "took", time.Since(began))
 	return nil
 }
@@ -225,6 +240,7 @@ func (h *hypervisor) spawn(spec *machine.Spec) (*running, *os.File, error) {
 	m := &running{pid: pid, done: make(chan struct{})}
 	go func() {
 		ws := <-done
+		h.unplug(spec)
 		m.how = fmt.Sprintf("exit status %d", ws.ExitStatus())
 		if ws.Signaled() {
 			m.how = "killed by " + unix.SignalName(ws.Signal())
@@ -264,6 +280,18 @@ func (h *hypervisor) connect(ctx context.Context, spec *machine.Spec, m *running
 		return fmt.Errorf("init ended while its network was wired: %w", err)
 	}
 	return nil
+}
+
+// unplug pulls the cable of a machine that has ended. The kernel does so too,
+// but takes its time; until then the dead machine's kernel answers.
+func (h *hypervisor) unplug(spec *machine.Spec) {
+	hub, _ := h.hubPID.Load().(int)
+	if spec.Network.Bridge != "" || hub == 0 {
+		return
+	}
+	if err := unplug(spec.Name, h.netns(hub)); err != nil {
+		klog.InfoS("Cable stays", "machine", spec.Name, "reason", err)
+	}
 }
 
 func (h *hypervisor) netns(pid int) string {

@@ -2,9 +2,11 @@ package hypervisor
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 
@@ -40,13 +42,13 @@ func wire(name string, n machine.Network, self, hub string) error {
 				return fmt.Errorf("create bridge %s: %w", n.Bridge, err)
 			}
 		}
-		if err := configure("lo", nil, nil); err != nil {
+		if err := configure("lo", machine.Network{}); err != nil {
 			return err
 		}
 		if err := netns.TxChecksumOff(device); err != nil {
 			return err
 		}
-		return configure(device, n.Addresses, n.Gateways)
+		return configure(device, n)
 	})
 }
 
@@ -78,7 +80,18 @@ func plug(name string, mac net.HardwareAddr, mtu int, self, hub string) error {
 		if err := netns.TxChecksumOff(name); err != nil {
 			return err
 		}
-		return configure(name, nil, nil)
+		return configure(name, machine.Network{})
+	})
+}
+
+// unplug removes the cable of a machine.
+func unplug(name, hub string) error {
+	return netns.Do(hub, func() error {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkDel(link)
 	})
 }
 
@@ -96,7 +109,7 @@ func theBridge() (netlink.Link, error) {
 }
 
 // configure brings a device up with addresses and default routes.
-func configure(device string, addrs []netip.Prefix, gateways []netip.Addr) error {
+func configure(device string, n machine.Network) error {
 	link, err := netlink.LinkByName(device)
 	if err != nil {
 		return fmt.Errorf("device %s: %w", device, err)
@@ -104,18 +117,12 @@ func configure(device string, addrs []netip.Prefix, gateways []netip.Addr) error
 	if err := netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("bring %s up: %w", device, err)
 	}
-	for _, a := range addrs {
-		ipn := &net.IPNet{IP: a.Addr().AsSlice(), Mask: net.CIDRMask(a.Bits(), a.Addr().BitLen())}
-		addr := &netlink.Addr{IPNet: ipn}
-		if a.Addr().Is6() {
-			// Nobody else can have it: waiting for duplicates costs a second.
-			addr.Flags = ifaFNoDAD
-		}
-		if err := netlink.AddrReplace(link, addr); err != nil {
+	for i, a := range slices.Concat(n.Addresses, n.Services) {
+		if err := addAddress(link, a, i >= len(n.Addresses)); err != nil {
 			return fmt.Errorf("address %s on %s: %w", a, device, err)
 		}
 	}
-	for _, g := range gateways {
+	for _, g := range n.Gateways {
 		bits := g.BitLen()
 		dst := &net.IPNet{IP: make(net.IP, bits/8), Mask: net.CIDRMask(0, bits)}
 		r := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: g.AsSlice(), Dst: dst}
@@ -124,6 +131,21 @@ func configure(device string, addrs []netip.Prefix, gateways []netip.Addr) error
 		}
 	}
 	return nil
+}
+
+// addAddress adds an address. One for a service is never a connection's source:
+// among IPv6 addresses that is so for those that are not preferred any more, see
+// RFC 6724 section 5 rule 3; among IPv4 addresses the first one is the source.
+func addAddress(link netlink.Link, a netip.Prefix, service bool) error {
+	addr := &netlink.Addr{IPNet: &net.IPNet{IP: a.Addr().AsSlice(), Mask: net.CIDRMask(a.Bits(), a.Addr().BitLen())}}
+	if a.Addr().Is6() {
+		// Nobody else can have it: waiting for duplicates costs a second.
+		addr.Flags = ifaFNoDAD
+		if service {
+			addr.ValidLft, addr.PreferedLft = math.MaxUint32, 0
+		}
+	}
+	return netlink.AddrReplace(link, addr)
 }
 
 // ifaFNoDAD is IFA_F_NODAD of linux/if_addr.h.

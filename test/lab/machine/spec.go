@@ -34,6 +34,9 @@ type Network struct {
 	MTU int `json:"mtu"`
 	// Addresses with the prefix length of the underlay.
 	Addresses []netip.Prefix `json:"addresses"`
+	// Services are further addresses, for servers: connections do not start from
+	// them.
+	Services []netip.Prefix `json:"services,omitempty"`
 	// Gateways are next hops of default routes, one a family at most.
 	Gateways []netip.Addr `json:"gateways,omitempty"`
 }

@@ -15,6 +15,19 @@ type File struct {
 	Mode    uint32
 }
 
+// Link is a symbolic link of a machine.
+type Link struct {
+	// Path is relative to the machine's directory on the host.
+	Path string
+	// To is where it leads, inside the machine.
+	To string
+}
+
+// Links lists the links that every machine needs.
+func (c *Config) Links() []Link {
+	return append([]Link{{Path: "var/run", To: "/run"}, {Path: "var/lock", To: "/run/lock"}}, c.binLinks()...)
+}
+
 //go:embed containerd.toml
 var containerdConfig string
 

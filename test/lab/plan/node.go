@@ -81,13 +81,14 @@ func (c *Config) ovsdb() supervise.Component {
 }
 
 // vswitchd does what the package's start script does: it initialises the
-// database and enters the host's name and the chassis' id.
+// database and enters versions, the host's name and the chassis' id.
 func (c *Config) vswitchd(node, systemID string) supervise.Component {
+	const start = `exec /usr/bin/ovs-vsctl --no-wait --timeout=10 init -- set Open_vSwitch . \
+  ovs_version="$(/usr/sbin/ovs-vswitchd --version | sed -n '1s/.* //p')" \
+  external_ids:hostname="$0" external_ids:system-id="$1" external_ids:rundir=/var/run/openvswitch`
 	return supervise.Component{Name: VSwitchd, Root: c.ovnRootInside(),
-		Gates: []supervise.Gate{{Unix: ovsdbSocket}},
-		Before: []supervise.Command{c.ovnCommand("/usr/bin/ovs-vsctl", "--no-wait", "--timeout=10", "init", "--",
-			"set", "Open_vSwitch", ".", "external_ids:hostname="+node, "external_ids:system-id="+systemID,
-			"external_ids:rundir=/var/run/openvswitch")},
+		Gates:  []supervise.Gate{{Unix: ovsdbSocket}},
+		Before: []supervise.Command{c.ovnCommand("/bin/sh", "-c", start, node, systemID)},
 		Argv: []string{"/usr/sbin/ovs-vswitchd", "unix:" + ovsdbSocket,
 			"--pidfile", "-vconsole:info", "-vsyslog:off", "-vfile:off"}}
 }

@@ -124,6 +124,7 @@ func Cgroup(lab string) string { return "ovnlab-" + lab }
 // Places inside machines.
 const (
 	binInside     = "/opt/ovnlab/bin"
+	libInside     = "/opt/ovnlab/lib"
 	productInside = "/opt/ovnlab/product"
 	wrapInside    = "/opt/ovnlab/wrap"
 	kubeInside    = "/etc/kubernetes"
@@ -164,7 +165,9 @@ func forwarding(s *machine.Spec) {
 // bin returns the path of an executable inside a machine.
 func bin(name string) string { return path.Join(binInside, name) }
 
-// binBinds shows executables of the host inside the machine.
+// binBinds shows executables of the host inside the machine, each with the
+// folder it lies in: runc copies itself by way of a mount of its own folder, which
+// shows nothing that is mounted on a single file.
 func (c *Config) binBinds(names ...string) ([]machine.Bind, error) {
 	var out []machine.Bind
 	for _, n := range names {
@@ -172,9 +175,19 @@ func (c *Config) binBinds(names ...string) ([]machine.Bind, error) {
 		if !ok {
 			return nil, fmt.Errorf("no path is known for the executable %s", n)
 		}
-		out = append(out, machine.Bind{Source: src, Target: bin(n)})
+		out = append(out, machine.Bind{Source: filepath.Dir(src), Target: libInside + "/" + n})
 	}
 	return out, nil
+}
+
+// binLinks are the links that lead to what binBinds shows.
+func (c *Config) binLinks() []Link {
+	out := make([]Link, 0, len(c.Binaries))
+	for n, src := range c.Binaries {
+		out = append(out, Link{Path: "opt/ovnlab/bin/" + n, To: path.Join(libInside, n, filepath.Base(src))})
+	}
+	slices.SortFunc(out, func(a, b Link) int { return strings.Compare(a.Path, b.Path) })
+	return out
 }
 
 // productBinds shows the folder with the project's own executables, so that a
@@ -208,7 +221,7 @@ func (c *Config) apiReady() supervise.Gate {
 // cluster. It has an address to connect from and one for servers.
 func (c *Config) OutsideMachine() *machine.Spec {
 	s := c.base(Outside, hostOutside)
-	s.Network.Addresses = append(s.Network.Addresses, c.Family.underlay(hostOutside+1)...)
+	s.Network.Services = c.Family.underlay(hostOutside + 1)
 	return s
 }
 

@@ -11,11 +11,12 @@ import (
 // The commands in this file are run by the lab itself.
 
 func newLabInit() *cobra.Command {
-	var dir string
+	var dir, group string
 	c := &cobra.Command{Use: "lab-init", Hidden: true, Args: cobra.NoArgs,
 		Short: "PID 1 of a lab: starts machines and wires their networks",
-		RunE:  func(c *cobra.Command, _ []string) error { return hypervisor.Run(c.Context(), dir) }}
+		RunE:  func(c *cobra.Command, _ []string) error { return hypervisor.Run(c.Context(), dir, group) }}
 	c.Flags().StringVar(&dir, "dir", "", "the lab's directory")
+	c.Flags().StringVar(&group, "cgroup", "", "its cgroup")
 	return c
 }
 
