@@ -87,7 +87,7 @@ func NewClients(cfg *rest.Config) (Clients, error) {
 
 // Patcher sets annotations.
 type Patcher interface {
-	// PatchPod sets annotations of the pod with this UID. The error is a Conflict when the pod of
+	// PatchPod sets annotations of the pod with this UID. The error is Invalid when the pod of
 	// that name has another UID, NotFound when there is none.
 	PatchPod(ctx context.Context, ref Ref, annotations map[string]string) error
 	// PatchNode does the same for a node.

@@ -176,7 +176,7 @@ func TestPatchCarriesUIDAndIgnoresTheAnswer(t *testing.T) {
 	if diff := cmp.Diff(want, got.body); diff != "" {
 		t.Errorf("body (-want +got):\n%s", diff)
 	}
-	if got.path != "PATCH /api/v1/namespaces/ns/pods/a" || got.contentType != "application/merge-patch+json" ||
+	if got.path != "PATCH /api/v1/namespaces/ns/pods/a/status" || got.contentType != "application/strategic-merge-patch+json" ||
 		!strings.Contains(got.accept, "PartialObjectMetadata") {
 		t.Errorf("request %+v", got)
 	}
@@ -184,7 +184,7 @@ func TestPatchCarriesUIDAndIgnoresTheAnswer(t *testing.T) {
 	if err := p.PatchNode(t.Context(), Ref{Kind: "Node", Name: "n"}, nil); !apierrors.IsConflict(err) {
 		t.Errorf("err = %v, want one that IsConflict", err)
 	}
-	if got.path != "PATCH /api/v1/nodes/n" {
+	if got.path != "PATCH /api/v1/nodes/n/status" {
 		t.Errorf("node patch went to %s", got.path)
 	}
 }

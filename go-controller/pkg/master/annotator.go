@@ -11,9 +11,10 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 )
 
-// annotationWorkers is how many patches are under way at once. They share one HTTP/2 connection; the API
-// server's fairness decides how many of them it works on.
-const annotationWorkers = 32
+// annotationWorkers is how many patches are under way at once. They share one HTTP/2 connection; the API server's
+// fairness decides how many of them it works on. A patch costs the server more than the creation of the pod did, so
+// with few in flight those who create pods would outrun those who annotate them on a busy server.
+const annotationWorkers = 256
 
 // annotator keeps annotations as wanted. The engine says what it wants; the patches are made by
 // workers of its own, so that allocation never waits for the network.
@@ -93,8 +94,8 @@ func (a *annotator) annotate(ctx context.Context, k key) error {
 		a.patched(k)
 	case apierrors.IsNotFound(err):
 		// Gone: its own event follows.
-	case apierrors.IsConflict(err) && a.current(k, w.ref) == nil:
-		// Another of the same name: its own event leads to what it needs.
+	case a.current(k, w.ref) == nil:
+		// Another of the same name refuses the former one's patch; its own event leads to what it needs.
 	default:
 		return err
 	}

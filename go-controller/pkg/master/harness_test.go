@@ -196,7 +196,7 @@ func (h *harness) PatchPod(_ context.Context, ref kube.Ref, set map[string]strin
 		return apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, ref.Name)
 	}
 	if p.UID != ref.UID {
-		return apierrors.NewConflict(schema.GroupResource{Resource: "pods"}, ref.Name, nil)
+		return apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, ref.Name, nil)
 	}
 	c := *p
 	c.Network = set[names.PodNetworksAnnotation]
@@ -211,7 +211,7 @@ func (h *harness) PatchNode(_ context.Context, ref kube.Ref, set map[string]stri
 		return apierrors.NewNotFound(schema.GroupResource{Resource: "nodes"}, ref.Name)
 	}
 	if n.UID != ref.UID {
-		return apierrors.NewConflict(schema.GroupResource{Resource: "nodes"}, ref.Name, nil)
+		return apierrors.NewInvalid(schema.GroupKind{Kind: "Node"}, ref.Name, nil)
 	}
 	h.annotateNode(ref.Name, set)
 	return nil
