@@ -28,10 +28,13 @@ const (
 	etcdURL        = "http://127.0.0.1:2379"
 	securePort     = "6443"
 	serviceCIDR    = "172.30.0.0/16"
-	// masterUser is not in system:masters, so that the API server's priority and fairness applies to the
-	// master as it does in a cluster.
-	masterUser = "ovnkube-master"
-	loadUser   = "load"
+	// masterUser is treated as a service account by the API server's priority and fairness, as it is in a
+	// cluster. The load is exempt.
+	masterUser   = "system:serviceaccount:ovn-kubernetes:ovnkube-master"
+	masterGroups = "system:serviceaccounts,system:serviceaccounts:ovn-kubernetes"
+	masterRole   = "ovnkube-master"
+	loadUser     = "load"
+	loadGroups   = "system:masters"
 )
 
 // ControlPlane is etcd and a kube-apiserver.
@@ -109,11 +112,11 @@ func (c *ControlPlane) writeFiles() error {
 		return fmt.Errorf("key for service accounts: %w", err)
 	}
 	var csv strings.Builder
-	for _, user := range []struct{ name, group string }{{masterUser, "ovnkube"}, {loadUser, "system:masters"}} {
+	for _, user := range []struct{ name, groups string }{{masterUser, masterGroups}, {loadUser, loadGroups}} {
 		secret := make([]byte, 16)
 		_, _ = rand.Read(secret) // never fails
 		c.tokens[user.name] = hex.EncodeToString(secret)
-		fmt.Fprintf(&csv, "%s,%s,%s,%s\n", c.tokens[user.name], user.name, user.name, user.group)
+		fmt.Fprintf(&csv, "%s,%s,%s,%q\n", c.tokens[user.name], user.name, user.name, user.groups)
 	}
 	if err := os.WriteFile(c.path("tokens.csv"), []byte(csv.String()), 0o600); err != nil {
 		return fmt.Errorf("tokens: %w", err)
@@ -147,6 +150,9 @@ func (c *ControlPlane) LoadConfig() *rest.Config {
 	return c.config(loadUser)
 }
 
+// MasterConfig is LoadConfig for something in the master's place.
+func (c *ControlPlane) MasterConfig() *rest.Config { return c.config(masterUser) }
+
 func (c *ControlPlane) config(user string) *rest.Config {
 	return &rest.Config{
 		Host:            "https://" + Address + ":" + securePort,
@@ -165,7 +171,7 @@ func (c *ControlPlane) allowMaster(ctx context.Context) error {
 		return err
 	}
 	_, err = client.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: masterUser},
+		ObjectMeta: metav1.ObjectMeta{Name: masterRole},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: masterUser}},
 	}, metav1.CreateOptions{})

@@ -22,7 +22,7 @@ const (
 	// connections is how many connections the objects are created over, and inFlight how many requests wait
 	// for an answer at a time on each.
 	connections = 8
-	inFlight    = 8
+	inFlight    = 2
 	mimeType    = "application/vnd.kubernetes.protobuf"
 )
 
