@@ -126,6 +126,28 @@ func (v View) ContributorsOf(key Key) []Owner {
 	return out
 }
 
+// ContributorsTo lists those who contribute to any column of a row.
+func (v View) ContributorsTo(parent Key) iter.Seq[Owner] {
+	return func(yield func(Owner) bool) {
+		n, ok := v.s.nodes[parent]
+		if !ok {
+			return
+		}
+		for _, set := range n.sets {
+			for _, e := range set.members {
+				if !yield(e.by.first.owner) {
+					return
+				}
+				for _, o := range e.by.more {
+					if !yield(o.owner) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
 // Members lists the values contributed to a column of a row.
 func (v View) Members(parent Key, column string) iter.Seq[string] {
 	return func(yield func(string) bool) {

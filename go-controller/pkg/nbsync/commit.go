@@ -3,6 +3,8 @@ package nbsync
 import (
 	"context"
 	"errors"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -160,6 +162,7 @@ func (s *Syncer) committed(tx *transaction, v verdict) {
 			}
 		}
 	}
+	s.rejoin(tx)
 	for _, p := range tx.plans {
 		if missed[p] {
 			s.queue.enqueue(p.owner)
@@ -169,6 +172,31 @@ func (s *Syncer) committed(tx *transaction, v verdict) {
 			s.metrics.repairs.Inc()
 		}
 		s.finish(p)
+	}
+}
+
+// rejoin makes those ready who contribute a row that was inserted, or contribute to it, and had no part in
+// the transaction: what they did before went with an earlier row of the same ID.
+func (s *Syncer) rejoin(tx *transaction) {
+	in := make(map[nbstate.Owner]struct{}, len(tx.plans))
+	for _, p := range tx.plans {
+		in[p.owner] = struct{}{}
+	}
+	s.store.Read(func(v nbstate.View) {
+		for _, p := range tx.plans {
+			for _, i := range p.inserts {
+				s.enqueueOthers(v.ContributorsTo(i.key), in)
+				s.enqueueOthers(slices.Values(v.ContributorsOf(i.key)), in)
+			}
+		}
+	})
+}
+
+func (s *Syncer) enqueueOthers(owners iter.Seq[nbstate.Owner], in map[nbstate.Owner]struct{}) {
+	for owner := range owners {
+		if _, ok := in[owner]; !ok {
+			s.queue.enqueue(owner)
+		}
 	}
 }
 
@@ -247,6 +275,9 @@ func (s *Syncer) fail(ctx context.Context, p *plan, err error) {
 
 // settleStuck parks the owners that wait for rows, and fails those that can never be done as they are.
 func (s *Syncer) settleStuck(stuck []*plan, b *batch) {
+	if len(stuck) == 0 {
+		return
+	}
 	for _, p := range stuck {
 		if p.err != nil {
 			s.fail(context.Background(), p, p.err)
@@ -263,13 +294,21 @@ func (s *Syncer) settleStuck(stuck []*plan, b *batch) {
 	}
 	// Rows that only lack a reference are inserted together with it: those who would refer to them go next
 	// and pull them in.
-	for _, p := range stuck {
-		if p.err == nil && len(p.unkept) == len(p.waits) {
+	in := map[nbstate.Owner]struct{}{}
+	for owner := range b.plans {
+		in[owner] = struct{}{}
+	}
+	s.store.Read(func(v nbstate.View) {
+		for _, p := range stuck {
+			if p.err != nil || len(p.unkept) < len(p.waits) {
+				continue
+			}
 			for _, key := range p.unkept {
-				s.queue.wakeOthers(key, b.plans)
+				s.enqueueOthers(maps.Keys(s.queue.waiters[key]), in)
+				s.enqueueOthers(slices.Values(v.ContributorsOf(key)), in)
 			}
 		}
-	}
+	})
 }
 
 // requeue makes owners ready again whose transaction had no outcome.

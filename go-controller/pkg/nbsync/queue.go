@@ -144,15 +144,6 @@ func (q *queue) wake(key nbstate.Key, changed bool) {
 	}
 }
 
-// wakeOthers makes those ready that wait for a row and are not in the batch.
-func (q *queue) wakeOthers(key nbstate.Key, batch map[nbstate.Owner]*plan) {
-	for owner := range q.waiters[key] {
-		if _, ok := batch[owner]; !ok {
-			q.enqueue(owner)
-		}
-	}
-}
-
 // due makes failed owners ready whose time has come and returns when the next one's will; zero for never.
 func (q *queue) due(now time.Time) (next time.Time) {
 	for owner, w := range q.works {
