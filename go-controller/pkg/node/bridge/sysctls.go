@@ -11,10 +11,9 @@ func v4(device, key string) string { return fmt.Sprintf("net/ipv4/conf/%s/%s", d
 func v6(device, key string) string { return fmt.Sprintf("net/ipv6/conf/%s/%s", device, key) }
 
 // silentSysctls are for a NIC behind the userspace datapath: the host must not answer ARP requests there for
-// addresses that are elsewhere, nor take part in IPv6 at all.
+// addresses that are elsewhere, nor take part in IPv6 at all. Other devices keep their settings.
 func silentSysctls(nic string) map[string]string {
 	return map[string]string{
-		v4("all", "arp_ignore"): "1",
 		v4(nic, "arp_ignore"):   "1",
 		v6(nic, "disable_ipv6"): "1",
 	}
@@ -24,7 +23,7 @@ func silentSysctls(nic string) map[string]string {
 func nicSysctls(nic string) map[string]string {
 	out := map[string]string{}
 	for _, key := range []string{
-		v4("all", "arp_ignore"), v4(nic, "arp_ignore"), v6(nic, "disable_ipv6"), v6(nic, "accept_ra"), v6(nic, "forwarding"),
+		v4(nic, "arp_ignore"), v6(nic, "disable_ipv6"), v6(nic, "accept_ra"), v6(nic, "forwarding"),
 	} {
 		if value := hostnet.Sysctl(key); value != "" {
 			out[key] = value

@@ -1,0 +1,122 @@
+package node
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/ovs"
+)
+
+func TestChooseNIC(t *testing.T) {
+	recorded := ovs.State{ExternalIDs: map[string]string{names.UplinkRecord: `{"nic":"eth3"}`}}
+	foreign := ovs.State{Ports: map[string]ovs.PortState{
+		"br-ex": {Port: ovs.Port{Name: "br-ex", Bridge: "br-ex", Type: ovs.Internal}},
+		"eth5":  {Port: ovs.Port{Name: "eth5", Bridge: "br-ex"}},
+		"patch": {Port: ovs.Port{Name: "patch", Bridge: "br-ex", Type: "patch"}},
+	}}
+	cases := []struct {
+		name       string
+		state      ovs.State
+		configured string
+		defaults   []string
+		want       string
+	}{
+		{"of the default route", ovs.State{}, "", []string{"eth0", "eth1"}, "eth0"},
+		{"configured", ovs.State{}, "eth1", []string{"eth0"}, "eth1"},
+		{"taken over before", recorded, "", []string{"br-ex"}, "eth3"},
+		{"taken over before, now another is configured: the planner refuses it", recorded, "eth1", nil, "eth1"},
+		{"the bridge is configured", recorded, "br-ex", nil, "eth3"},
+		{"somebody else has made the bridge", foreign, "", []string{"br-ex"}, "eth5"},
+		{"no default route", ovs.State{}, "", nil, ""},
+		{"a broken record", ovs.State{ExternalIDs: map[string]string{names.UplinkRecord: "?"}}, "", []string{"eth0"}, ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := chooseNIC(c.state, c.configured, c.defaults)
+			if got != c.want || (err == nil) != (c.want != "") {
+				t.Errorf("%q, %v; want %q", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestSystemID(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	inDatabase := ovs.State{ExternalIDs: map[string]string{names.OVSSystemID: "from-database"}}
+	cases := []struct {
+		name, file, want string
+		state            ovs.State
+	}{
+		{"the database's comes first", write("a", "from-file\n"), "from-database", inDatabase},
+		{"the distribution's file", write("b", "from-file\n"), "from-file", ovs.State{}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if got, err := resolveSystemID(c.state, c.file); got != c.want || err != nil {
+				t.Errorf("%q, %v; want %q", got, err, c.want)
+			}
+		})
+	}
+	t.Run("a new one is kept", func(t *testing.T) {
+		file := filepath.Join(dir, "new")
+		first, err := resolveSystemID(ovs.State{}, file)
+		if err != nil || first == "" {
+			t.Fatal(first, err)
+		}
+		if second, err := resolveSystemID(ovs.State{}, file); second != first || err != nil {
+			t.Errorf("%q, then %q, %v", first, second, err)
+		}
+	})
+	t.Run("one that cannot be kept is an error", func(t *testing.T) {
+		if id, err := resolveSystemID(ovs.State{}, filepath.Join(dir, "no", "such", "folder")); err == nil {
+			t.Errorf("got %q", id)
+		}
+	})
+}
+
+func TestChassisSettings(t *testing.T) {
+	cfg := config.Node{NodeName: "n1", SouthboundRemote: []string{"tcp:172.18.0.1:6642", "tcp:172.18.0.2:6642"}}
+	fresh := chassisSettings(cfg, "id", ovs.Netdev, netip.MustParseAddr("172.18.0.11"), false)
+	for key, want := range map[string]string{
+		"system-id": "id", "hostname": "n1", "ovn-remote": "tcp:172.18.0.1:6642,tcp:172.18.0.2:6642",
+		"ovn-encap-type": "geneve", "ovn-encap-ip": "172.18.0.11", "ovn-bridge-mappings": "physnet:br-ex",
+		"ovn-monitor-all": "true", "ovn-bridge-datapath-type": "netdev", "ovn-ofctrl-wait-before-clear": "0",
+	} {
+		if fresh[key] != want {
+			t.Errorf("%s is %q, want %q", key, fresh[key], want)
+		}
+	}
+	settled := chassisSettings(cfg, "id", ovs.Netdev, netip.MustParseAddr("172.18.0.11"), true)
+	if settled["ovn-ofctrl-wait-before-clear"] == "0" {
+		t.Error("flows of a running node would be cleared when ovn-controller restarts")
+	}
+	// What is set is cleaned up, but for what others may rely on.
+	for _, key := range chassisKeys() {
+		if _, ok := fresh[key]; !ok {
+			t.Errorf("%s is removed but never set", key)
+		}
+		delete(fresh, key)
+	}
+	if len(fresh) != 2 || fresh["system-id"] == "" || fresh["hostname"] == "" {
+		t.Errorf("left behind: %v", fresh)
+	}
+}
+
+func TestNewRefusesOtherEncapPorts(t *testing.T) {
+	_, err := New(config.Node{EncapPort: 6082}, Options{})
+	if err == nil || !strings.Contains(err.Error(), "--encap-port 6082") {
+		t.Errorf("%v", err)
+	}
+}
