@@ -15,7 +15,6 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbsync"
-	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/topology"
 )
 
 // Reasons of Events.
@@ -122,13 +121,9 @@ func (e *engine) onResult(r nbsync.Result) {
 	}
 }
 
-// start hands in the cluster's own rows and makes work of all that there is now. The mirrors' handlers must be
-// connected before, so that no change is lost in between.
-func (e *engine) start() error {
-	if err := e.set(nbstate.Owner{Kind: names.OwnerCluster, Name: names.DefaultNetwork},
-		topology.ClusterRows(topology.Cluster{JoinSubnets: e.network.join})); err != nil {
-		return err
-	}
+// start makes work of all that there is now. The mirrors' handlers must be connected before, so that no change is lost
+// in between.
+func (e *engine) start() {
 	nodes := e.nodes.All()
 	slices.SortFunc(nodes, olderNode)
 	for _, n := range nodes {
@@ -138,7 +133,6 @@ func (e *engine) start() error {
 		e.podChanged(p.Key(), nil, p)
 	}
 	e.worker.Add(key{kind: syncedKey})
-	return nil
 }
 
 // run works until ctx ends.

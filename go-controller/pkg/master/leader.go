@@ -69,9 +69,7 @@ func (l *leader) lead(ctx context.Context) error {
 	if err := e.rebuild(observe(ovsdb.Rows[nbdb.LogicalSwitchPort](l.nb), ovsdb.Rows[nbdb.LogicalRouterPort](l.nb))); err != nil {
 		return err
 	}
-	if err := e.start(); err != nil {
-		return err
-	}
+	e.start()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return syncer.Run(ctx) })
 	group.Go(func() error { e.run(ctx); return nil })

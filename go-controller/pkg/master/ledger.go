@@ -177,6 +177,21 @@ func (l *ledger) attach(n *nodeState, key string, uid types.UID, wanted *podrows
 	return a, nil
 }
 
+// occupy attaches a pod to those of the addresses that can be had, so that nobody else gets them.
+func (l *ledger) occupy(n *nodeState, key string, uid types.UID, addresses []netip.Addr) *attachment {
+	a := &attachment{key: key, uid: uid, node: n.name}
+	for _, p := range n.pools {
+		for _, ip := range addresses {
+			if p.Claim(ip) == nil {
+				a.Addresses = append(a.Addresses, ip)
+			}
+		}
+	}
+	l.pods[key] = a
+	n.attached[key] = a
+	return a
+}
+
 // detach takes a pod off its node. Its addresses stay taken until free is called.
 func (l *ledger) detach(a *attachment) {
 	delete(l.pods, a.key)

@@ -83,11 +83,15 @@ func (e *engine) wireNode(node *kube.Node, n *nodeState) error {
 	for _, other := range e.hosts.set(node, addresses) {
 		e.worker.Add(key{nodeKey, other})
 	}
-	return e.set(nodeOwner(node.Name), topology.NodeRows(topology.Node{
+	return e.set(nodeOwner(node.Name), e.nodeRows(node, n))
+}
+
+func (e *engine) nodeRows(node *kube.Node, n *nodeState) nbstate.Desired {
+	return topology.NodeRows(topology.Node{
 		Name: node.Name, Subnets: n.subnets,
 		Chassis:       node.Annotations[names.NodeChassisIDAnnotation],
 		HostAddresses: e.hosts.of(node.Name),
-	}))
+	})
 }
 
 // annotateNode writes what was allocated. An annotation that says something else was edited by hand: pods are connected by

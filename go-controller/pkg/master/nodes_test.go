@@ -27,7 +27,6 @@ func TestNodesGetSubnetsAndKeepThem(t *testing.T) {
 	h.start() // The annotation is lost, the rows are there.
 	h.settle()
 	h.want("a after losing its annotation", h.subnetsOf("a"), a)
-	h.db.rows = nil
 	h.db.rows = map[ownerKey]desiredRows{}
 	h.start() // The rows are lost, the annotations are there.
 	h.settle()
@@ -276,5 +275,23 @@ func TestFormerNodesOfADeadMaster(t *testing.T) {
 	h.want("a's port", h.portOf("p"), "none")
 	if h.wired("a") || len(h.gone) != 1 || h.gone[0] != "a" {
 		t.Errorf("a wired %v, chassis to delete %v", h.wired("a"), h.gone)
+	}
+}
+
+func TestNodeWithTheNameOfAnotherRow(t *testing.T) {
+	h := newTest(t)
+	h.addNode(names.JoinSwitch)
+	h.addNode("a")
+	h.addPod("p", "a")
+	for range 2 {
+		h.start()
+		h.allocate()
+		h.annotate()
+		h.commit()
+		h.allocate()
+		h.wantEvents("NorthboundWriteFailed join")
+		if !h.wired("a") || h.portOf("p") == "none" {
+			t.Errorf("a is wired %v and its pod has port %s: a node nobody can serve must not hold up others", h.wired("a"), h.portOf("p"))
+		}
 	}
 }

@@ -11,20 +11,22 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 	podrows "github.com/ovnkube/ovnkube/go-controller/pkg/translate/pod"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/topology"
 )
 
 // rebuild fills the empty ledger from what is there: first the rows in the northbound database, because
 // packets flow by them; then annotations, those of older objects first. Whoever is not served here gets
-// something new later, when everything that is taken is known.
+// something new later, when everything that is taken is known. The store gets to know what is in the database, so that it
+// can tell when something of it is gone.
 func (e *engine) rebuild(o observed) error {
-	if err := e.rebuildNodes(o); err != nil {
+	if err := e.set(nbstate.Owner{Kind: names.OwnerCluster, Name: names.DefaultNetwork},
+		topology.ClusterRows(topology.Cluster{JoinSubnets: e.network.join})); err != nil {
 		return err
 	}
-	if err := e.rebuildPorts(o.ports); err != nil {
-		return err
-	}
+	e.rebuildNodes(o)
+	e.rebuildPorts(o.ports)
 	pods := e.pods.All()
 	slices.SortFunc(pods, olderPod)
 	for _, p := range pods {
@@ -43,13 +45,18 @@ func (e *engine) rebuild(o observed) error {
 			e.hosts.set(node, addresses)
 		}
 	}
+	for _, node := range e.nodes.All() {
+		if n := e.ledger.nodes[node.Name]; n != nil {
+			e.adopt(nodeOwner(node.Name), e.nodeRows(node, n))
+		}
+	}
 	taken := e.ledger.addresses()
 	e.metrics.podAddresses.Set(float64(taken))
 	klog.InfoS("Allocations rebuilt", "nodes", len(e.ledger.nodes), "pods", len(e.ledger.pods), "addresses", taken)
 	return nil
 }
 
-func (e *engine) rebuildNodes(o observed) error {
+func (e *engine) rebuildNodes(o observed) {
 	nodes := e.nodes.All()
 	slices.SortFunc(nodes, olderNode)
 	for _, node := range nodes {
@@ -68,9 +75,7 @@ func (e *engine) rebuildNodes(o observed) error {
 			e.nodeGone(name)
 			continue
 		}
-		if err := e.set(nodeOwner(name), topology.NodeRows(topology.Node{Name: name, Subnets: n.subnets})); err != nil {
-			return err
-		}
+		e.adopt(nodeOwner(name), topology.NodeRows(topology.Node{Name: name, Subnets: n.subnets}))
 		e.nodeLeft(name)
 	}
 	for _, node := range nodes {
@@ -83,7 +88,6 @@ func (e *engine) rebuildNodes(o observed) error {
 			klog.V(2).InfoS("Annotation cannot be used", "node", node.Name, "err", err.Error())
 		}
 	}
-	return nil
 }
 
 func (e *engine) readmit(node *kube.Node, subnets []netip.Prefix, source string) {
@@ -95,7 +99,7 @@ func (e *engine) readmit(node *kube.Node, subnets []netip.Prefix, source string)
 
 // rebuildPorts claims the addresses of ports in the database. Ports of pods that exist come before left-over ones, which
 // hold their addresses only until they are deleted; among equals the older pod comes first.
-func (e *engine) rebuildPorts(ports []observedPort) error {
+func (e *engine) rebuildPorts(ports []observedPort) {
 	live := func(p observedPort) *kube.Pod {
 		if pod, ok := e.pods.Get(p.key); ok && pod.UID == p.uid && pod.Node == p.node && needsPort(pod) {
 			return pod
@@ -119,22 +123,37 @@ func (e *engine) rebuildPorts(ports []observedPort) error {
 		if n == nil {
 			continue
 		}
-		a, err := e.ledger.attach(n, p.key, p.uid, &p.Attachment)
-		if err != nil {
-			klog.InfoS("Port's addresses cannot be kept", "pod", p.key, "addresses", p.Addresses, "err", err.Error())
-			continue
-		}
-		if live(p) != nil {
-			continue
-		}
-		// The store has to know of it to tell when it is gone.
+		// The store gets to know each row that is there, so that it can tell when it is gone.
 		namespace, name := names.SplitObjectName(p.key)
 		former := &kube.Pod{Namespace: namespace, Name: name, UID: p.uid, Node: p.node}
-		if err := e.set(podOwner(p.key), podrows.Rows(former, p.Attachment)); err != nil {
-			return err
+		known := e.adopt(podOwner(p.key), podrows.Rows(former, p.Attachment))
+		if a := e.readopt(n, p, live(p) != nil); a != nil {
+			a.written = known
 		}
-		e.release(a)
 	}
+}
+
+// adopt lets the store know rows that are in the database and tells whether it took them. If it did not, it will refuse them
+// again when their owner's turn comes, and the user is told then.
+func (e *engine) adopt(owner nbstate.Owner, rows nbstate.Desired) bool {
+	if err := e.set(owner, rows); err != nil {
+		klog.ErrorS(err, "Rows of a former master cannot be kept", "owner", owner.String())
+		return false
+	}
+	return true
+}
+
+// readopt lets a pod keep the addresses of its port. Those of a left-over port, or of one that makes no sense, are held
+// until the port is gone; then it returns nil.
+func (e *engine) readopt(n *nodeState, p observedPort, live bool) *attachment {
+	if live {
+		a, err := e.ledger.attach(n, p.key, p.uid, &p.Attachment)
+		if err == nil {
+			return a
+		}
+		klog.InfoS("Port's addresses cannot be kept", "pod", p.key, "addresses", p.Addresses, "err", err.Error())
+	}
+	e.release(e.ledger.occupy(n, p.key, p.uid, p.Addresses))
 	return nil
 }
 
