@@ -94,8 +94,8 @@ func TestRefusals(t *testing.T) {
 
 func TestNodeConfiguration(t *testing.T) {
 	for args, want := range map[string]string{
-		"": "--sb-address",
-		"--sb-address=tcp:[fd00::1]:6642":                                    "",
+		"":                                "--sb-address",
+		"--sb-address=tcp:[fd00::1]:6642": "",
 		"--sb-address=tcp:1.1.1.1:6642 --encap-port=0":                       "--encap-port 0",
 		"--sb-address=tcp:1.1.1.1:6642 --node-name=":                         "--node-name",
 		"--sb-address=tcp:1.1.1.1:6642 --ovs-datapath-type=dpdk":             "auto, system, netdev",

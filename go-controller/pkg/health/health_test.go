@@ -26,7 +26,7 @@ func TestProbes(t *testing.T) {
 		{"/elsewhere", http.StatusNotFound, ""},
 	} {
 		recorder := httptest.NewRecorder()
-		server.handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, c.path, nil))
+		server.handler().ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodGet, c.path, nil))
 		if recorder.Code != c.status || !strings.Contains(recorder.Body.String(), c.body) {
 			t.Errorf("%s: got %d %q, want %d %q", c.path, recorder.Code, recorder.Body, c.status, c.body)
 		}
