@@ -30,9 +30,15 @@ func Down(ctx context.Context, name string, out io.Writer) error {
 		return err
 	}
 	defer unlock()
-	return newProgress(out).step(ctx, fmt.Sprintf("lab %q is down", name), func(ctx context.Context) error {
+	_, statErr := os.Stat(filepath.Join(Dir(name), configFile))
+	p := newProgress(out)
+	err = p.step(ctx, fmt.Sprintf("lab %q is down", name), func(ctx context.Context) error {
 		return destroy(ctx, name)
 	})
+	if err == nil && statErr == nil {
+		p.note("its logs are kept in %s", filepath.Join(Dir(name), lastLogDir))
+	}
+	return err
 }
 
 // destroy needs none of the lab's processes to work, nor its description. All
@@ -56,6 +62,9 @@ func destroy(ctx context.Context, name string) error {
 	return removeState(dir)
 }
 
+// lastLogDir has the logs of a lab that is down.
+const lastLogDir = "last-log"
+
 // removeState removes everything but logs.
 func removeState(dir string) error {
 	entries, err := os.ReadDir(dir)
@@ -69,12 +78,12 @@ func removeState(dir string) error {
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		switch {
-		case e.Name() == "last-log":
+		case e.Name() == lastLogDir:
 		case filepath.Ext(path) == ".log":
-			g.Go(func() error { return keepLog(path, filepath.Join(dir, "last-log", e.Name())) })
+			g.Go(func() error { return keepLog(path, filepath.Join(dir, lastLogDir, e.Name())) })
 		case e.IsDir():
 			g.Go(func() error {
-				if err := keepLog(filepath.Join(path, machine.LogDir), filepath.Join(dir, "last-log", e.Name())); err != nil {
+				if err := keepLog(filepath.Join(path, machine.LogDir), filepath.Join(dir, lastLogDir, e.Name())); err != nil {
 					return err
 				}
 				return removeAll(path)

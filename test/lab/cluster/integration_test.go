@@ -30,7 +30,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	self := filepath.Join(dir, "ovnlab")
 	if out, err := exec.Command("go", "build", "-race", "-o", self, "../cmd/ovnlab").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build ovnlab: %v\n%s", err, out)
@@ -179,8 +179,32 @@ func TestPodsRun(t *testing.T) {
 			return ""
 		})
 	}
+	t.Run("load an image", func(t *testing.T) { loadImage(t, ctx, l) })
 	t.Run("power cycle", func(t *testing.T) { powerCycle(t, ctx, l) })
 	t.Run("add and remove", func(t *testing.T) { addAndRemove(t, ctx, l) })
+}
+
+// An image that was exported from one node is loaded into all under its name.
+func loadImage(t *testing.T, ctx context.Context, l *cluster.Lab) { //nolint:revive // t comes first in tests
+	const name = "example.com/loaded:1"
+	archive := filepath.Join(t.TempDir(), "image.tar")
+	f, err := os.Create(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	script := "ctr images tag registry.k8s.io/pause:3.10.2 " + name + " >&2 && ctr images export - " + name + " && ctr images rm " + name + " >&2"
+	if err := l.Run(ctx, "node1", cluster.IO{Stdout: f, Stderr: testWriter{t}}, "sh", "-c", script); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.LoadImages(ctx, archive); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range l.Nodes() {
+		if out, err := l.Exec(ctx, n, "ctr", "images", "ls", "-q"); err != nil || !strings.Contains(out, name+"\n") {
+			t.Errorf("%s has not got the image: %v\n%s", n, err, out)
+		}
+	}
 }
 
 // A node that was switched off has its disks when it is back, and not its memory.

@@ -98,7 +98,8 @@ func Run(ctx context.Context, dir, group string) error {
 	go h.reaper.Run(ctx)
 	sock := SocketPath(dir)
 	_ = os.Remove(sock)
-	l, err := net.Listen("unix", sock)
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", sock)
 	if err != nil {
 		return fmt.Errorf("listen for orders: %w", err)
 	}
@@ -116,8 +117,9 @@ func Run(ctx context.Context, dir, group string) error {
 // mountProc mounts this pid namespace's /proc in a place of its own. /proc
 // itself stays the host's: machines find their host-wide id there.
 func mountProc(dir string) error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
+	// A slave hears when the host unmounts something, and lets go of it.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("keep mounts from the host: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

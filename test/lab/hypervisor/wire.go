@@ -73,7 +73,8 @@ func plug(name string, mac net.HardwareAddr, mtu int, self, hub string) error {
 		}
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name, attrs.MTU, attrs.MasterIndex = name, mtu, bridge.Attrs().Index
-		veth := &netlink.Veth{LinkAttrs: attrs, PeerName: NIC, PeerHardwareAddr: mac, PeerNamespace: netlink.NsFd(peer.Fd())}
+		veth := &netlink.Veth{LinkAttrs: attrs, PeerName: NIC, PeerHardwareAddr: mac,
+			PeerMTU: uint32(mtu), PeerNamespace: netlink.NsFd(peer.Fd())} //nolint:gosec // an MTU is small
 		if err := netlink.LinkAdd(veth); err != nil {
 			return fmt.Errorf("create cable %s: %w", name, err)
 		}

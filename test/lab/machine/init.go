@@ -139,7 +139,8 @@ func runComponents(ctx context.Context, s *Spec) error {
 	}
 	sock := filepath.Join(runDirInside, socketFile)
 	_ = os.Remove(sock)
-	l, err := net.Listen("unix", sock)
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", sock)
 	if err != nil {
 		return fmt.Errorf("listen for orders: %w", err)
 	}

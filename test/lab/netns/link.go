@@ -28,7 +28,7 @@ func TxChecksumOff(device string) error {
 	if err != nil {
 		return fmt.Errorf("ethtool socket: %w", err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	val := ethtoolValue{cmd: unix.ETHTOOL_STXCSUM, data: 0}
 	req := ifreqEthtool{data: unsafe.Pointer(&val)}
 	copy(req.name[:unix.IFNAMSIZ-1], device)

@@ -102,7 +102,7 @@ func Start(pid int, which func() []Kind, cmd *exec.Cmd) error {
 	var files []*os.File
 	defer func() {
 		for _, f := range files {
-			f.Close()
+			_ = f.Close()
 		}
 	}()
 	kinds := which()

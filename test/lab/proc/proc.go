@@ -112,7 +112,7 @@ func (id Identity) Kill(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open process %d: %w", id.PID, err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	// The descriptor pins the process: after this check no reuse is possible.
 	if !id.Alive() {
 		return nil

@@ -36,8 +36,11 @@ func TestKillNamesOneProcess(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = cmd.Wait() // it is killed
+	}()
 	id, err := Of(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)

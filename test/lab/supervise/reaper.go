@@ -107,7 +107,7 @@ func (r *Reaper) Output(ctx context.Context, c Command, env []string) (string, e
 		return "", err
 	}
 	defer out.Close()
-	defer os.Remove(out.Name())
+	defer func() { _ = os.Remove(out.Name()) }()
 	in, err := stdinFile(c.Stdin)
 	if err != nil {
 		return "", err

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/ovnkube/ovnkube/test/lab/cluster"
 	"github.com/ovnkube/ovnkube/test/lab/plan"
@@ -36,7 +38,11 @@ func passThrough(c *cobra.Command, name *string, run func(ctx context.Context, l
 		if err != nil {
 			return err
 		}
-		return run(c.Context(), l, args)
+		// An interrupt from the terminal goes to the command too, and what it means
+		// is the command's decision; SIGTERM ends both.
+		ctx, stop := signal.NotifyContext(context.WithoutCancel(c.Context()), unix.SIGTERM)
+		defer stop()
+		return run(ctx, l, args)
 	}
 	return c
 }
