@@ -70,7 +70,7 @@ func TestReadUsageOfThisProcess(t *testing.T) {
 	}
 	for start := time.Now(); time.Since(start) < 50*time.Millisecond; {
 	}
-	u, err := ReadUsage(os.Getpid())
+	u, err := ReadUsage("/proc", os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -25,16 +26,16 @@ type Usage struct {
 
 // Usage reads what the process has cost until now.
 func (p *Process) Usage() (Usage, error) {
-	u, err := ReadUsage(p.PID())
+	u, err := ReadUsage("/proc", p.PID())
 	if err != nil {
 		return u, fmt.Errorf("resource usage of %s: %w", p.name, err)
 	}
 	return u, nil
 }
 
-// ReadUsage reads the usage of any process, by its id in the mounted /proc.
-func ReadUsage(pid int) (Usage, error) {
-	dir := "/proc/" + strconv.Itoa(pid)
+// ReadUsage reads the usage of any process, by its id in the given /proc.
+func ReadUsage(proc string, pid int) (Usage, error) {
+	dir := filepath.Join(proc, strconv.Itoa(pid))
 	var u Usage
 	stat, err := os.ReadFile(dir + "/stat")
 	if err != nil {

@@ -105,7 +105,7 @@ func (r *run) costs() (costs, harness.Usage, error) {
 	if err != nil {
 		return c, m, err
 	}
-	own, err := harness.ReadUsage(os.Getpid())
+	own, err := harness.ReadUsage("/proc", os.Getpid())
 	if err != nil {
 		return c, m, err
 	}

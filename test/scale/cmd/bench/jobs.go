@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
+	"github.com/ovnkube/ovnkube/test/scale/cnibench"
 	"github.com/ovnkube/ovnkube/test/scale/harness"
 	"github.com/ovnkube/ovnkube/test/scale/report"
 	"github.com/ovnkube/ovnkube/test/scale/scenario"
@@ -24,6 +26,16 @@ func jobs() []job {
 	for _, s := range scenario.Scales() {
 		all = append(all, job{s.ID, s.Title, func(ctx context.Context, env scenario.Env) (*report.Result, error) {
 			return enter(ctx, s.ID, env)
+		}})
+	}
+	for _, c := range []cnibench.Options{
+		{ID: "cni", Title: "Pods in the lab, three nodes, the machine's OVN"},
+		{ID: "cni-debian13", Title: "Pods in the lab, three nodes, OVN of Debian 13", Debian: "trixie"},
+	} {
+		all = append(all, job{c.ID, c.Title, func(ctx context.Context, env scenario.Env) (*report.Result, error) {
+			c.Root, c.BinDir = env.Root, filepath.Dir(env.Master)
+			c.Serial, c.AtOnce, c.Rounds = 50, 60, 3
+			return cnibench.Run(ctx, c)
 		}})
 	}
 	return all
