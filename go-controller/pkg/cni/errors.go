@@ -30,7 +30,7 @@ const (
 	stageQueue      stage = "queue"
 	stageAnnotation stage = "annotation"
 	stageVeth       stage = "veth"
-	stagePod        stage = "pod"
+	stagePod        stage = "configure"
 	stagePort       stage = "port"
 	stageFlows      stage = "flows"
 	stageCheck      stage = "check"

@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -95,7 +94,6 @@ func (w *world) start(name string, args ...string) *exec.Cmd {
 	w.Helper()
 	cmd := exec.Command(name, append([]string{"-vconsole:off", "-vsyslog:off", "-vfile:info", "--log-file=" + w.path(name+".log")}, args...)...)
 	cmd.Env = w.env()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		w.Fatal(err)
 	}
@@ -114,7 +112,7 @@ func stopDaemon(cmd *exec.Cmd) {
 // run runs a command and returns its output.
 func (w *world) run(name string, args ...string) string {
 	w.Helper()
-	if strings.HasPrefix(name, "ovs-vsctl") {
+	if name == "ovs-vsctl" || name == "ovn-nbctl" {
 		args = append([]string{"--timeout=20"}, args...)
 	}
 	cmd := exec.Command(name, args...)

@@ -4,18 +4,22 @@ package cni
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
+
+	"k8s.io/klog/v2"
 )
 
 // insideEnv marks the process that runs in namespaces of its own.
 const insideEnv = "OVNKUBE_CNI_TEST_DIR"
 
-// TestMain runs the tests in fresh network and mount namespaces, which are the "node": nothing of
+// TestMain runs the tests in fresh network, mount and PID namespaces, which are the "node": nothing of
 // the machine's own network is touched, and nothing stays behind.
 func TestMain(m *testing.M) {
 	if os.Getenv(insideEnv) != "" {
@@ -34,7 +38,12 @@ func outside() int {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), insideEnv+"="+dir)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	// With a PID namespace, no daemon of the tests outlives them. The parent's death is that of its thread.
+	runtime.LockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID,
+		Pdeathsig:  syscall.SIGKILL,
+	}
 	err = cmd.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -48,8 +57,14 @@ func outside() int {
 }
 
 func inside(m *testing.M) int {
+	logs := flag.NewFlagSet("klog", flag.ContinueOnError)
+	klog.InitFlags(logs)
+	if v := os.Getenv("OVNKUBE_TEST_LOGLEVEL"); v != "" {
+		logs.Set("v", v)
+	}
 	for _, c := range [][]string{
 		{"mount", "--make-rprivate", "/"},
+		{"mount", "-t", "proc", "none", "/proc"},
 		{"mount", "-t", "sysfs", "none", "/sys"},
 		{"mount", "-t", "tmpfs", "none", "/run"},
 		{"mkdir", "-p", "/run/netns"},

@@ -27,7 +27,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}, []string{"command", "result"}),
 		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "ovnkube", Subsystem: "node", Name: "cni_stage_duration_seconds",
-			Help:    "Time of the stages of CNI requests, by command and stage. pod runs beside port and flows.",
+			Help:    "Time of the stages of CNI requests, by command and stage. configure runs beside port and flows.",
 			Buckets: buckets,
 		}, []string{"command", "stage"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{

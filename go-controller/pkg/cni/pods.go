@@ -34,7 +34,9 @@ type podInfo struct {
 }
 
 // is tells whether the runtime means this pod.
-func (p podInfo) is(ref podRef) bool { return ref.UID == "" || ref.UID == p.RuntimeUID || ref.UID == p.UID }
+func (p podInfo) is(ref podRef) bool {
+	return ref.UID == "" || ref.UID == p.RuntimeUID || ref.UID == p.UID
+}
 
 // podSource tells about the pods of this node.
 type podSource interface {

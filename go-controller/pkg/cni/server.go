@@ -13,6 +13,7 @@ import (
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/cni/ovsport"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/nft"
 )
 
 // Options say what a Server serves.
@@ -126,6 +127,11 @@ func (s *Server) run(ctx context.Context) error {
 	}
 	if err := s.removeOrphans(ctx); err != nil {
 		return err
+	}
+	if s.opts.Userspace {
+		if _, err := nft.Kernel().Ensure(ctx, PodGuard()); err != nil {
+			return err
+		}
 	}
 	return s.serve(ctx)
 }

@@ -38,6 +38,13 @@ const (
 	NFTUplinkTable = "ovn-kubernetes-uplink"
 )
 
+// NFTPodTable (family inet) keeps the host's stack from taking what pods send, with the userspace datapath. It
+// knows the host's ends of the pods' veths by their link group.
+const (
+	NFTPodTable  = "ovn-kubernetes-pods"
+	PodLinkGroup = 0x6f766e // "ovn"
+)
+
 // Paths on a node.
 const (
 	CNISocket      = "/var/run/ovn-kubernetes/cni/ovn-cni-server.sock"

@@ -59,15 +59,15 @@ func (v Veth) configureHere() error {
 // addresses unusable for a second, and OVN guarantees that they are unique; router advertisements could only come
 // from another pod.
 func (v Veth) prepareIPv6() error {
-	if err := writeSysctl("0", "ipv6", "conf", v.PodName, "accept_ra"); err != nil {
+	if err := setIPv6(v.PodName, "accept_ra", "0"); err != nil {
 		return err
 	}
-	if err := writeSysctl("0", "ipv6", "conf", v.PodName, "accept_dad"); err != nil {
+	if err := setIPv6(v.PodName, "accept_dad", "0"); err != nil {
 		return err
 	}
 	for _, a := range v.Addresses {
 		if a.Addr().Is6() {
-			return writeSysctl("0", "ipv6", "conf", v.PodName, "disable_ipv6")
+			return setIPv6(v.PodName, "disable_ipv6", "0")
 		}
 	}
 	return nil

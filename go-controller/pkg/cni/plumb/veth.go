@@ -15,6 +15,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
 
 // aliasPrefix begins the alias of the host's end; the sandbox ID follows.
@@ -82,6 +84,7 @@ func (v Veth) newLink(ns *os.File) error {
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(v.HostName)))
 	req.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(v.MTU))))
+	req.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(names.PodLinkGroup)))
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
 	peer := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
@@ -95,24 +98,41 @@ func (v Veth) newLink(ns *os.File) error {
 	return err
 }
 
-// prepareHost keeps the host's own stack off the host's end, names it and brings it up.
+// addrGenModeNone is IN6_ADDR_GEN_MODE_NONE of linux/if_link.h.
+const addrGenModeNone = 1
+
+// prepareHost keeps the host's own stack off the host's end, names it and brings it up, in one request.
+//
+// The host's end has neither ARP nor IPv6 addresses, so that the host does not answer the pod. (Not with the
+// disable_ipv6 sysctl: its write spins for the kernel's one lock of network configuration, which in a burst of pods took
+// more processor time than all the rest.) What the pod sends to the host's end all the same is dropped by PodGuard where
+// the host's stack gets to see it.
 func (v Veth) prepareHost() error {
-	// Before it is up: else it gets a link-local address and says so to the pod.
-	if err := writeSysctl("1", "ipv6", "conf", v.HostName, "disable_ipv6"); err != nil {
-		return err
+	err := v.setHost(true)
+	if errors.Is(err, unix.EAFNOSUPPORT) { // a kernel without IPv6
+		err = v.setHost(false)
 	}
+	if err != nil {
+		return fmt.Errorf("bring veth %s up: %w", v.HostName, err)
+	}
+	return nil
+}
+
+func (v Veth) setHost(ipv6 bool) error {
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	// Without ARP the host does not answer the pod's requests for addresses of the host.
 	msg.Flags = unix.IFF_UP | unix.IFF_NOARP
 	msg.Change = unix.IFF_UP | unix.IFF_NOARP
 	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
 	req.AddData(msg)
 	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(v.HostName)))
 	req.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(v.alias())))
-	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
-		return fmt.Errorf("bring veth %s up: %w", v.HostName, err)
+	if ipv6 {
+		families := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
+		families.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(unix.IFLA_INET6_ADDR_GEN_MODE, []byte{addrGenModeNone})
+		req.AddData(families)
 	}
-	return nil
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
 }
 
 func (v Veth) alias() string {
@@ -162,20 +182,4 @@ func HostEnds() (map[string]string, error) {
 func isNotFound(err error) bool {
 	var notFound netlink.LinkNotFoundError
 	return errors.As(err, &notFound) || errors.Is(err, unix.ENODEV)
-}
-
-// writeSysctl sets net.PATH in the calling thread's namespace. A kernel without the protocol has
-// nothing to set.
-func writeSysctl(value string, path ...string) error {
-	name := "/proc/sys/net/" + strings.Join(path, "/")
-	err := os.WriteFile(name, []byte(value), 0)
-	if errors.Is(err, os.ErrNotExist) {
-		if _, statErr := os.Stat("/proc/sys/net/" + path[0]); errors.Is(statErr, os.ErrNotExist) {
-			return nil
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("sysctl: %w", err)
-	}
-	return nil
 }
