@@ -60,6 +60,10 @@ type Agent struct {
 	patcher      kube.Patcher
 	events       kube.Recorder
 
+	// integration is used by the chassis loop alone, published by the annotations loop alone.
+	integration integration
+	published   published
+
 	loops loops
 }
 
@@ -106,6 +110,11 @@ func New(cfg config.Node, opts Options) (*Agent, error) {
 		&a.loops.annotations: {"annotations", a.reconcileAnnotations},
 	} {
 		*loop = reconcile.New(work.name, work.do, a.loops.ready.Wake)
+	}
+	if opts.Registerer != nil {
+		if err := opts.Registerer.Register(newCollector(a.loops)); err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
 	}
 	return a, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node"
@@ -46,8 +47,13 @@ type running struct {
 
 func startAgent(t *testing.T, api *nodetest.API) *running {
 	t.Helper()
+	return startAgentWith(t, api, configuration())
+}
+
+func startAgentWith(t *testing.T, api *nodetest.API, cfg config.Node) *running {
+	t.Helper()
 	r := &running{done: make(chan error, 1), served: make(chan struct{}), before: goleak.IgnoreCurrent()}
-	a, err := node.New(configuration(), node.Options{RESTConfig: api.Config(), Serve: func(ctx context.Context, _ node.Host) error {
+	a, err := node.New(cfg, node.Options{RESTConfig: api.Config(), Serve: func(ctx context.Context, _ node.Host) error {
 		close(r.served)
 		<-ctx.Done()
 		return nil
@@ -153,4 +159,10 @@ func expectLines(t *testing.T, command string, want ...string) {
 			t.Errorf("%s: no %q in\n%s", command, w, out)
 		}
 	}
+}
+
+// routerMACv6 is the router's address in the subnet fd01:0:0:1::/64.
+func routerMACv6(t *testing.T) string {
+	t.Helper()
+	return addr.MAC(addr.Router(netip.MustParsePrefix("fd01:0:0:1::/64"))).String()
 }

@@ -7,6 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/rest"
+
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/ovs"
@@ -111,6 +115,64 @@ func TestChassisSettings(t *testing.T) {
 	}
 	if len(fresh) != 2 || fresh["system-id"] == "" || fresh["hostname"] == "" {
 		t.Errorf("left behind: %v", fresh)
+	}
+}
+
+func TestIntegrationBridgeRemembersPods(t *testing.T) {
+	port := func(name, sandbox string) ovs.PortState {
+		return ovs.PortState{Port: ovs.Port{Name: name, Bridge: "br-int", ExternalIDs: map[string]string{
+			"sandbox": sandbox, "iface-id": "default_" + name, "ovn-installed": "true",
+		}}}
+	}
+	full := ovs.WithBridgeID(ovs.State{Ports: map[string]ovs.PortState{"a": port("a", "1"), "b": port("b", "2"), "plain": port("plain", "")}}, "br-int", "first")
+	gone := ovs.State{}
+	back := ovs.WithBridgeID(ovs.State{Ports: map[string]ovs.PortState{"a": port("a", "1")}}, "br-int", "second")
+	exists := func(name string) (bool, error) { return name != "b", nil }
+	var i integration
+	names := func(s ovs.State) []string {
+		t.Helper()
+		ports, err := i.lostPorts(s, exists)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, p := range ports {
+			if p.ExternalIDs["ovn-installed"] != "" || !p.Transient {
+				t.Errorf("%+v", p)
+			}
+			out = append(out, p.Name)
+		}
+		return out
+	}
+	for step, c := range []struct {
+		state ovs.State
+		want  []string
+	}{
+		{gone, nil}, // nothing is known yet
+		{full, nil},
+		{gone, []string{"a"}}, // b's device is gone
+		{gone, []string{"a"}}, // not made yet
+		{back, nil},
+		{gone, []string{"a"}}, // b is forgotten
+	} {
+		if diff := cmp.Diff(c.want, names(c.state)); diff != "" {
+			t.Errorf("step %d: %s", step, diff)
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	a, err := New(config.Node{EncapPort: 6081}, Options{Registerer: registry, RESTConfig: &rest.Config{Host: "http://127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Ready() == nil {
+		t.Error("ready before it runs")
+	}
+	families, err := registry.Gather()
+	if err != nil || len(families) != 3 || len(families[0].GetMetric()) != len(a.loops.all()) {
+		t.Errorf("%d families, %v: %v", len(families), err, families)
 	}
 }
 

@@ -65,12 +65,18 @@ func (a *Agent) reconcileChassis(ctx context.Context) error {
 	} else if a.facts.setSystemID(id) {
 		a.loops.annotations.Wake()
 	}
-	hasFlows := a.facts.wasReady() || mgmtport.Missing(state) == nil
-	_, err := ovs.Ensure(ctx, a.db, ovs.Desired{
-		ExternalIDs: chassisSettings(a.cfg, id, a.datapathType, encap, hasFlows),
-		Bridges:     []ovs.Bridge{integrationBridge(a.datapathType)},
-		Ports:       []ovs.Port{{Name: names.IntegrationBridge, Bridge: names.IntegrationBridge, Type: ovs.Internal}},
-	})
+	bridge := integrationBridge(a.datapathType)
+	desired := ovs.Desired{
+		ExternalIDs: chassisSettings(a.cfg, id, a.datapathType, encap, a.integration.hasFlows(state)),
+		Bridges:     []ovs.Bridge{bridge},
+		Ports:       []ovs.Port{{Name: bridge.Name, Bridge: bridge.Name, Type: ovs.Internal}},
+	}
+	lost, err := a.integration.lostPorts(state, hostnet.Exists)
+	if err != nil {
+		return err
+	}
+	desired.Ports = append(desired.Ports, lost...)
+	_, err = ovs.Ensure(ctx, a.db, desired)
 	return err
 }
 
@@ -191,11 +197,26 @@ func (a *Agent) reconcileAnnotations(ctx context.Context) error {
 		want[names.NodeMgmtPortMACAnnotation] = annotations.FormatMgmtPortMAC(a.managementPort(subnets).MAC())
 	}
 	maps.DeleteFunc(want, func(key, value string) bool { return node.Annotations[key] == value })
-	if len(want) == 0 {
+	if len(want) == 0 || a.published.underWay(node, want) {
 		return nil
 	}
 	klog.InfoS("Publishing on the node", "annotations", slices.Sorted(maps.Keys(want)))
-	return a.patcher.PatchNode(ctx, node.Ref(), want)
+	if err := a.patcher.PatchNode(ctx, node.Ref(), want); err != nil {
+		return err
+	}
+	a.published = published{node: node, values: want}
+	return nil
+}
+
+// published is the last patch of the node.
+type published struct {
+	node   *kube.Node
+	values map[string]string
+}
+
+// underWay tells whether these values were sent already and the watch has not shown anything newer since.
+func (p published) underWay(node *kube.Node, values map[string]string) bool {
+	return p.node == node && maps.Equal(p.values, values)
 }
 
 // reconcileReadiness finds out what is still missing, and lets pods be served when nothing is.

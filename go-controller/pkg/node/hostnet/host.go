@@ -2,12 +2,25 @@ package hostnet
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
 )
+
+// Exists tells whether there is a device of that name.
+func Exists(name string) (bool, error) {
+	_, err := netlink.LinkByName(name)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read device %s: %w", name, err)
+	}
+	return true, nil
+}
 
 // DefaultDevices returns the devices of the default routes, IPv4 first, best metric first.
 func DefaultDevices() ([]string, error) {

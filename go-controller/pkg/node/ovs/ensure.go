@@ -158,6 +158,9 @@ func (b *builder) newPort(want Port) string {
 	fill(i, want)
 	b.interfaces[want.Name] = i
 	port := &vswitchdb.Port{UUID: named("port", want.Name), Name: want.Name, Interfaces: []string{i.UUID}}
+	if want.Transient {
+		port.OtherConfig = map[string]string{"transient": "true"}
+	}
 	b.created = append(b.created, port, i)
 	return port.UUID
 }

@@ -36,6 +36,8 @@ type Port struct {
 	MTU int
 	// ExternalIDs of the interface.
 	ExternalIDs map[string]string
+	// Transient marks a new port as one that ovs-ctl may delete at boot (see ovs-ctl(8), delete-transient-ports).
+	Transient bool
 }
 
 // PortState is a port as the database shows it.
@@ -49,6 +51,9 @@ type PortState struct {
 	portUUID, interfaceUUID string
 }
 
+// ID changes when the port is deleted and made again.
+func (p PortState) ID() string { return p.interfaceUUID }
+
 // Attached tells whether ovs-vswitchd has the port in its datapath.
 func (p PortState) Attached() bool { return p.OFPort > 0 }
 
@@ -61,6 +66,15 @@ type State struct {
 
 	rootUUID    string
 	bridgeUUIDs map[string]string
+}
+
+// BridgeID changes when the bridge is deleted and made again; it is empty when there is no such bridge.
+func (s State) BridgeID(name string) string { return s.bridgeUUIDs[name] }
+
+// WithBridgeID returns s with a bridge of that id. For tests.
+func WithBridgeID(s State, bridge, id string) State {
+	s.bridgeUUIDs = map[string]string{bridge: id}
+	return s
 }
 
 // Monitors are the tables and columns that State needs.

@@ -35,8 +35,9 @@ type Loop struct {
 	changed func()
 	wake    chan struct{}
 
-	mu  sync.Mutex
-	err error
+	mu           sync.Mutex
+	err          error
+	done, failed uint64
 }
 
 // New makes a loop; it does nothing before Run and the first Wake. changed, which may be nil, is called when
@@ -61,6 +62,22 @@ func (l *Loop) Err() error {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", l.name, l.err)
+}
+
+// Stats are a loop's counts since its start.
+type Stats struct {
+	Name string
+	// Done counts runs, Failed those of them that ended with an error other than Waiting.
+	Done, Failed uint64
+	// InPlace tells whether the last run found or made all as it should be.
+	InPlace bool
+}
+
+// Stats returns the counts.
+func (l *Loop) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Stats{Name: l.name, Done: l.done, Failed: l.failed, InPlace: l.err == nil}
 }
 
 // Run works until ctx ends. A failure is repeated for ever, after pauses that grow to ten seconds; an event
@@ -113,18 +130,23 @@ func (l *Loop) wait(ctx context.Context, backoff time.Duration) bool {
 }
 
 func (l *Loop) record(err error) {
+	waiting := Waiting("")
+	isWaiting := errors.As(err, &waiting)
 	l.mu.Lock()
 	before := l.err
 	l.err = err
+	l.done++
+	if err != nil && !isWaiting {
+		l.failed++
+	}
 	l.mu.Unlock()
 	if fmt.Sprint(before) == fmt.Sprint(err) {
 		return
 	}
-	waiting := Waiting("")
 	switch {
 	case err == nil:
 		klog.InfoS("In place", "what", l.name)
-	case errors.As(err, &waiting):
+	case isWaiting:
 		klog.InfoS("Waiting", "what", l.name, "for", err)
 	default:
 		klog.ErrorS(err, "Cannot bring into place; trying again", "what", l.name)

@@ -36,7 +36,7 @@ func StartAPI(t *testing.T, node string) *API {
 	a.node.Name, a.node.UID, a.node.ResourceVersion = node, "node-uid", "1"
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/nodes", a.list)
-	mux.HandleFunc("PATCH /api/v1/nodes/{name}", a.patch)
+	mux.HandleFunc("PATCH /api/v1/nodes/{name}/status", a.patch)
 	mux.HandleFunc("POST /api/v1/namespaces/{ns}/events", a.event)
 	a.server = httptest.NewServer(mux)
 	t.Cleanup(a.Close)

@@ -20,7 +20,7 @@ func StartCentral(t *testing.T) {
 		file := "/run/ovn/" + db + ".db"
 		Run(t, "ovsdb-tool create "+file+" /usr/share/ovn/ovn-"+db+".ovsschema")
 		Start(t, central+"ovsdb-server "+file+" --no-chdir -vconsole:warn --unixctl=/run/ovn/"+db+".ctl"+
-			" --remote=punix:/run/ovn/"+db+".sock --remote=ptcp:"+port+":0.0.0.0")
+			" --remote=punix:/run/ovn/"+db+".sock --remote=ptcp:"+port+":[::]")
 	}
 	Eventually(t, 5*time.Second, func() error {
 		_, err := Try("ovn-nbctl --no-wait --db=unix:/run/ovn/nb.sock init")

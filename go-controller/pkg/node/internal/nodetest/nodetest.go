@@ -225,3 +225,6 @@ func Eventually(t *testing.T, limit time.Duration, check func() error) time.Dura
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// Pid is the process' id.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }

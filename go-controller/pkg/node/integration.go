@@ -1,0 +1,75 @@
+package node
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/mgmtport"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/ovs"
+)
+
+// integration remembers what was on the integration bridge, for when somebody deletes the bridge: the pods' ports
+// go with it, and neither kubelet nor the container runtime would ever ask for them again.
+type integration struct {
+	bridge string
+	pods   map[string]ovs.Port
+	// claimed is the management port that ovn-controller has claimed.
+	claimed string
+}
+
+// lostPorts returns the pods' ports to be made again: those of a bridge that is no more, whose devices are
+// still there. The ports of a bridge that is there belong to the CNI server.
+func (i *integration) lostPorts(s ovs.State, deviceExists func(string) (bool, error)) ([]ovs.Port, error) {
+	id := s.BridgeID(names.IntegrationBridge)
+	if i.bridge == "" || id == i.bridge {
+		i.bridge, i.pods = id, podPorts(s)
+		return nil, nil
+	}
+	var out []ovs.Port
+	for _, name := range slices.Sorted(maps.Keys(i.pods)) {
+		if _, ok := s.Ports[name]; ok {
+			continue
+		}
+		exists, err := deviceExists(name)
+		if err != nil {
+			return nil, err
+		}
+		if exists {
+			out = append(out, i.pods[name])
+		}
+	}
+	if id != "" && len(out) == 0 { // all are back
+		i.bridge, i.pods = id, podPorts(s)
+	}
+	return out, nil
+}
+
+// podPorts are the ports that the CNI server has made, without what others have added.
+func podPorts(s ovs.State) map[string]ovs.Port {
+	out := map[string]ovs.Port{}
+	for name, p := range s.Ports {
+		if p.Bridge != names.IntegrationBridge || p.ExternalIDs[names.IfaceSandbox] == "" {
+			continue
+		}
+		port := p.Port
+		port.Transient = true
+		port.ExternalIDs = maps.Clone(port.ExternalIDs)
+		for _, key := range []string{names.OVNInstalled, names.OVNInstalled + "-ts"} {
+			delete(port.ExternalIDs, key)
+		}
+		out[name] = port
+	}
+	return out
+}
+
+// hasFlows tells whether ovn-controller has filled the bridge: then a restarted ovn-controller should not
+// clear it in haste.
+func (i *integration) hasFlows(s ovs.State) bool {
+	id := s.Ports[names.ManagementPort].ID()
+	if mgmtport.Missing(s) == nil {
+		i.claimed = id
+	}
+	return cmp.Or(id, "none") == i.claimed
+}
