@@ -37,15 +37,6 @@ func (f *facts) setReady() (first bool) {
 	return first
 }
 
-func (f *facts) wasReady() bool {
-	select {
-	case <-f.ready:
-		return true
-	default:
-		return false
-	}
-}
-
 func (f *facts) setUplink(r bridge.Record) (changed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

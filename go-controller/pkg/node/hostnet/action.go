@@ -139,7 +139,7 @@ func (a AddAddress) Apply(context.Context) error {
 func (a DeleteAddress) Apply(context.Context) error {
 	link, err := netlink.LinkByName(a.Device)
 	if err != nil {
-		return ignore(err, unix.ENODEV)
+		return ignoreGone(err)
 	}
 	return ignore(netlink.AddrDel(link, &netlink.Addr{IPNet: toIPNet(a.Address.Prefix)}), unix.EADDRNOTAVAIL)
 }
@@ -158,7 +158,7 @@ func (a ReplaceRoute) Apply(context.Context) error {
 func (a DeleteRoute) Apply(context.Context) error {
 	link, err := netlink.LinkByName(a.Device)
 	if err != nil {
-		return ignore(err, unix.ENODEV)
+		return ignoreGone(err)
 	}
 	wire := a.Route.wire(link.Attrs().Index)
 	wire.Protocol, wire.MTU = 0, 0
@@ -227,8 +227,17 @@ func Sysctl(key string) string {
 
 func sysctlPath(key string) string { return "/proc/sys/" + key }
 
-func ignore(err error, harmless error) error {
-	if errors.Is(err, harmless) || (harmless == error(unix.ENODEV) && errors.As(err, &netlink.LinkNotFoundError{})) {
+// ignore takes an error for success when it says that there is nothing left to do.
+func ignore(err, harmless error) error {
+	if errors.Is(err, harmless) {
+		return nil
+	}
+	return err
+}
+
+// ignoreGone does the same when the device is gone, and what was on it.
+func ignoreGone(err error) error {
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		return nil
 	}
 	return err
