@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -178,7 +179,7 @@ func Procs(hs []Hierarchy, group string) []proc.Identity {
 				if err != nil || pid == 0 {
 					continue
 				}
-				if id, err := proc.Of(pid); err == nil {
+				if id, err := proc.Of(pid); err == nil && id.Alive() {
 					seen[pid] = id
 				}
 			}
@@ -192,14 +193,30 @@ func Procs(hs []Hierarchy, group string) []proc.Identity {
 	return out
 }
 
+// Kill ends every process in the group and in all groups below it.
+func Kill(ctx context.Context, hs []Hierarchy, group string) error {
+	for {
+		left := Procs(hs, group)
+		if len(left) == 0 {
+			return nil
+		}
+		for _, id := range left {
+			if err := id.Kill(ctx); err != nil {
+				return fmt.Errorf("cgroup %s: %w", group, err)
+			}
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("cgroup %s: %w", group, context.Cause(ctx))
+		}
+	}
+}
+
 // Remove ends every process left in the group and removes it with all groups
 // below it, from all hierarchies. A group that does not exist is success.
 func Remove(ctx context.Context, hs []Hierarchy, group string) error {
 	for {
-		for _, id := range Procs(hs, group) {
-			if err := id.Kill(ctx); err != nil {
-				return fmt.Errorf("cgroup %s: %w", group, err)
-			}
+		if err := Kill(ctx, hs, group); err != nil {
+			return err
 		}
 		err := removeDirs(hs, group)
 		if err == nil {
@@ -214,30 +231,33 @@ func Remove(ctx context.Context, hs []Hierarchy, group string) error {
 	}
 }
 
+// removeDirs works on all hierarchies at once: the kernel takes its time for each
+// group of some.
 func removeDirs(hs []Hierarchy, group string) error {
-	var errs []error
-	for _, h := range hs {
-		var dirs []string
-		_ = filepath.WalkDir(filepath.Join(h.Path, group), func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				dirs = append(dirs, path)
-			}
-			return nil
-		})
-		slices.Reverse(dirs)
-		for _, d := range dirs {
-			if err := syscall.Rmdir(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				errs = append(errs, fmt.Errorf("%s: %w", d, err))
-			}
-		}
+	errs := make([]error, len(hs))
+	var wg sync.WaitGroup
+	for i, h := range hs {
+		wg.Go(func() { errs[i] = removeTree(filepath.Join(h.Path, group)) })
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 
-// Exists tells whether the group exists in any hierarchy.
-func Exists(hs []Hierarchy, group string) bool {
-	return slices.ContainsFunc(hs, func(h Hierarchy) bool {
-		_, err := os.Stat(filepath.Join(h.Path, group))
-		return err == nil
+// removeTree removes a group after the groups below it.
+func removeTree(root string) error {
+	var dirs []string
+	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			dirs = append(dirs, path)
+		}
+		return nil
 	})
+	slices.Reverse(dirs)
+	var errs []error
+	for _, d := range dirs {
+		if err := syscall.Rmdir(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("%s: %w", d, err))
+		}
+	}
+	return errors.Join(errs...)
 }

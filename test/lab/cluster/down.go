@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -33,7 +34,7 @@ func Down(ctx context.Context, name string, out io.Writer) error {
 	_, statErr := os.Stat(filepath.Join(Dir(name), configFile))
 	p := newProgress(out)
 	err = p.step(ctx, fmt.Sprintf("lab %q is down", name), func(ctx context.Context) error {
-		return destroy(ctx, name)
+		return destroy(ctx, name, p)
 	})
 	if err == nil && statErr == nil {
 		p.note("its logs are kept in %s", filepath.Join(Dir(name), lastLogDir))
@@ -44,22 +45,37 @@ func Down(ctx context.Context, name string, out io.Writer) error {
 // destroy needs none of the lab's processes to work, nor its description. All
 // namespaces and mounts of a lab live by its processes alone, and all of those
 // live in a pid namespace that ends with the first one.
-func destroy(ctx context.Context, name string) error {
+func destroy(ctx context.Context, name string, p *progress) error {
 	dir := Dir(name)
+	hs, err := cgroup.Hierarchies()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
 	if id, err := proc.ReadFile(hypervisor.IdentityPath(dir)); err == nil {
 		if err := id.Kill(ctx); err != nil {
 			return err
 		}
 	}
-	hs, err := cgroup.Hierarchies()
-	if err != nil {
+	// Also those that are left when the record of the first process is lost.
+	if err := cgroup.Kill(ctx, hs, plan.Cgroup(name)); err != nil {
 		return err
 	}
-	// Also ends what is left when the record of the first process is lost.
-	if err := cgroup.Remove(ctx, hs, plan.Cgroup(name)); err != nil {
-		return err
+	slow(p, "  processes ended", began)
+	began = time.Now()
+	var g errgroup.Group
+	g.Go(func() error { return cgroup.Remove(ctx, hs, plan.Cgroup(name)) })
+	g.Go(func() error { return removeState(dir) })
+	err = g.Wait()
+	slow(p, "  cgroups and files removed", began)
+	return err
+}
+
+// slow tells about a part that took so long that somebody wonders.
+func slow(p *progress, what string, began time.Time) {
+	if d := time.Since(began); d > time.Second {
+		p.note("%s (%.1fs)", what, d.Seconds())
 	}
-	return removeState(dir)
 }
 
 // lastLogDir has the logs of a lab that is down.

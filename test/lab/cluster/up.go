@@ -157,7 +157,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	p := newProgress(o.Out)
 	// What a lab of this name left when the machine went down, or was killed.
 	if err := p.step(ctx, "remove what was left of an earlier lab", func(ctx context.Context) error {
-		return destroy(ctx, o.Name)
+		return destroy(ctx, o.Name, p)
 	}); err != nil {
 		return nil, err
 	}
