@@ -50,30 +50,49 @@ func (l *leader) lead(ctx context.Context) error {
 		return err
 	}
 	m := l.master
-	store := nbstate.NewStore()
 	janitor := newJanitor(m.cfg.Southbound, m.nodes, m.metrics)
-	e := newEngine(networkOf(&m.cfg), deps{
-		nodes: m.nodes, pods: m.pods, store: store,
-		patcher: kube.NewPatcher(l.clients.Core),
-		events:  kube.NewRecorder(ctx, l.clients.Events, component),
-		metrics: m.metrics, nodeGone: janitor.nodeGone,
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return janitor.run(ctx) })
+	group.Go(func() error {
+		return operate(ctx, l.nb, networkOf(&m.cfg), deps{
+			nodes: m.nodes, pods: m.pods,
+			patcher: kube.NewPatcher(l.clients.Core),
+			events:  kube.NewRecorder(ctx, l.clients.Events, component),
+			metrics: m.metrics, nodeGone: janitor.nodeGone,
+		}, operation{
+			sync:   nbsync.Options{Controller: names.ControllerName, Fence: m.cfg.Identity, Registerer: m.options.Registerer},
+			listen: m.engine.Store,
+		})
 	})
-	syncer, err := nbsync.New(l.nb, store, nbsync.Options{
-		Controller: names.ControllerName, Fence: m.cfg.Identity, OnResult: e.onResult, Registerer: m.options.Registerer,
-	})
+	return group.Wait()
+}
+
+// operation says how engine and reconciler work together.
+type operation struct {
+	sync nbsync.Options
+	// listen connects the mirrors' handlers to the engine.
+	listen func(*engine)
+}
+
+// operate rebuilds the allocations from what is there and then runs engine and reconciler until ctx ends.
+func operate(ctx context.Context, nb *ovsdb.Client, n network, d deps, o operation) error {
+	store := nbstate.NewStore()
+	d.store = store
+	e := newEngine(n, d)
+	o.sync.OnResult = e.onResult
+	syncer, err := nbsync.New(nb, store, o.sync)
 	if err != nil {
 		return err
 	}
 	// From here on changes are queued; none is missed between the lists that are read below and now.
-	m.engine.Store(e)
-	if err := e.rebuild(observe(ovsdb.Rows[nbdb.LogicalSwitchPort](l.nb), ovsdb.Rows[nbdb.LogicalRouterPort](l.nb))); err != nil {
+	o.listen(e)
+	if err := e.rebuild(observe(ovsdb.Rows[nbdb.LogicalSwitchPort](nb), ovsdb.Rows[nbdb.LogicalRouterPort](nb))); err != nil {
 		return err
 	}
 	e.start()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return syncer.Run(ctx) })
 	group.Go(func() error { e.run(ctx); return nil })
-	group.Go(func() error { return janitor.run(ctx) })
 	return group.Wait()
 }
 
