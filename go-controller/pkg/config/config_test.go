@@ -66,6 +66,7 @@ func TestRefusals(t *testing.T) {
 		{name: "host prefix too long", args: []string{"--cluster-subnets=10.128.0.0/14/30"}, want: []string{"between 14 and 29"}},
 		{name: "host prefix too short", args: []string{"--cluster-subnets=fd01::/48/40"}, want: []string{"between 48 and 125"}},
 		{name: "no pool", args: []string{"--cluster-subnets="}, want: []string{"--cluster-subnets is empty"}},
+		{name: "host prefixes differ", args: []string{"--cluster-subnets=10.128.0.0/14/23,10.0.0.0/16/24,fd01::/48/64"}, want: []string{"10.128.0.0/14/23 and 10.0.0.0/16/24", "same host prefix"}},
 		{name: "pools overlap", args: []string{"--cluster-subnets=10.0.0.0/8/24,10.1.0.0/16/24"}, want: []string{"10.0.0.0/8", "overlaps", "10.1.0.0/16"}},
 		{name: "services overlap pods", args: []string{"--k8s-service-cidrs=10.129.0.0/16"}, want: []string{"--cluster-subnets 10.128.0.0/14", "--k8s-service-cidrs 10.129.0.0/16"}},
 		{name: "join overlaps pods", args: []string{"--gateway-v4-join-subnet=10.128.0.0/16"}, want: []string{"--gateway-v4-join-subnet"}},

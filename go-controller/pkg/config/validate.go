@@ -56,6 +56,7 @@ func (c *Common) problems() []error {
 	if len(c.ClusterSubnets) == 0 {
 		errs = append(errs, errors.New("--cluster-subnets is empty: at least one pool is needed"))
 	}
+	errs = append(errs, c.hostPrefixProblems()...)
 	families := map[bool]int{}
 	for _, p := range c.ServiceCIDRs {
 		families[p.Addr().Is4()]++
@@ -72,6 +73,22 @@ func (c *Common) problems() []error {
 	}
 	if c.MTU < lowest || c.MTU > maxMTU {
 		errs = append(errs, fmt.Errorf("--mtu %d is not between %d and %d", c.MTU, lowest, maxMTU))
+	}
+	return errs
+}
+
+// hostPrefixProblems: routers prefer longer prefixes whatever they match. A route by source for a small node subnet would win
+// over the connected route to a larger one, and lead pods' traffic out of the cluster.
+func (c *Common) hostPrefixProblems() []error {
+	var errs []error
+	first := map[bool]ClusterSubnet{}
+	for _, s := range c.ClusterSubnets {
+		v4 := s.Prefix.Addr().Is4()
+		if f, ok := first[v4]; !ok {
+			first[v4] = s
+		} else if f.HostPrefix != s.HostPrefix {
+			errs = append(errs, fmt.Errorf("--cluster-subnets %s and %s: pools of one family need the same host prefix", f, s))
+		}
 	}
 	return errs
 }
