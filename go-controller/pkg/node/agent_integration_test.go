@@ -99,7 +99,7 @@ func wire(t *testing.T, api *nodetest.API) {
 
 func waitReady(t *testing.T, r *running) time.Duration {
 	t.Helper()
-	return nodetest.Eventually(t, 15*time.Second, r.Ready)
+	return nodetest.Eventually(t, time.Minute, r.Ready)
 }
 
 // startHost is a host with Open vSwitch, OVN and an agent that is ready.

@@ -95,7 +95,8 @@ func crash(t *testing.T, what string, n int, manager func() *bridge.Manager,
 	time.Sleep(100 * time.Millisecond)
 	l4, l6 := v4.Stop(t), v6.Stop(t)
 	fmt.Printf("%s, crash after step %2d: lost IPv4 %d of %d, IPv6 %d of %d (%s)\n", what, n, l4.Lost(), l4.Sent, l6.Lost(), l6.Sent, last)
-	if l4.Lost() > 2 || l6.Lost() > 2 {
+	// A host that is cut off loses 20 while the agent is away. A few may be lost on a machine short of CPU.
+	if l4.Lost() > 8 || l6.Lost() > 8 {
 		t.Errorf("%s, crash after step %d (%s): lost %d of %d IPv4 and %d of %d IPv6 packets", what, n, last, l4.Lost(), l4.Sent, l6.Lost(), l6.Sent)
 	}
 	return last, crashed

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/ovn-org/libovsdb/client"
 	"github.com/ovn-org/libovsdb/model"
 	libovsdb "github.com/ovn-org/libovsdb/ovsdb"
 	"k8s.io/klog/v2"
@@ -23,7 +22,7 @@ func Ensure(ctx context.Context, c *ovsdb.Client, d Desired) ([]Change, error) {
 	if len(changes) == 0 {
 		return nil, nil
 	}
-	ops, err := newBuilder(c.Libovsdb(), s).operations(changes)
+	ops, err := newBuilder(c.Builder(), s).operations(changes)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %v: %w", changes, err)
 	}
@@ -42,7 +41,7 @@ func Ensure(ctx context.Context, c *ovsdb.Client, d Desired) ([]Change, error) {
 
 // builder turns changes into operations of one transaction.
 type builder struct {
-	api   client.Client
+	api   ovsdb.Builder
 	state State
 	ops   []libovsdb.Operation
 	// bridges and interfaces created in this transaction are completed before they are inserted.
@@ -51,7 +50,7 @@ type builder struct {
 	created    []model.Model
 }
 
-func newBuilder(api client.Client, s State) *builder {
+func newBuilder(api ovsdb.Builder, s State) *builder {
 	return &builder{api: api, state: s, bridges: map[string]*vswitchdb.Bridge{}, interfaces: map[string]*vswitchdb.Interface{}}
 }
 

@@ -15,25 +15,36 @@ type Pinger struct{ process *Process }
 // PingHost starts pinging address from the peer, 100 times a second.
 func PingHost(t *testing.T, address string) *Pinger {
 	t.Helper()
-	return &Pinger{Start(t, "ip netns exec "+Peer+" ping -q -n -i 0.01 -W 1 "+address)}
+	return &Pinger{Start(t, "ip netns exec "+Peer+" ping -n -i 0.01 -W 1 "+address)}
 }
 
-// Loss is what a Pinger has counted.
+// Loss is what a Pinger has counted, up to the last answer: what was under way at the end is not lost.
 type Loss struct{ Sent, Received, Duplicates int }
 
 // Lost is the number of requests without an answer.
 func (l Loss) Lost() int { return l.Sent - l.Received }
 
-var summary = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received(?:, \+(\d+) duplicates)?`)
+var answer = regexp.MustCompile(`icmp_seq=(\d+) .*?(DUP!)?\)?\n`)
 
 // Stop ends the pinging and returns the count.
 func (p *Pinger) Stop(t *testing.T) Loss {
 	t.Helper()
 	p.process.Signal(t, os.Interrupt)
-	m := summary.FindStringSubmatch(p.process.Log())
-	if m == nil {
-		t.Fatalf("ping said nothing: %s", tail(p.process.Log(), 500))
+	var l Loss
+	for _, m := range answer.FindAllStringSubmatch(p.process.Log(), -1) {
+		if m[2] != "" {
+			l.Duplicates++
+			continue
+		}
+		number, err := strconv.Atoi(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Received++
+		l.Sent = max(l.Sent, number)
 	}
-	number := func(s string) int { n, _ := strconv.Atoi(s); return n }
-	return Loss{Sent: number(m[1]), Received: number(m[2]), Duplicates: number(m[3])}
+	if l.Received == 0 {
+		t.Fatalf("nothing was answered: %s", tail(p.process.Log(), 500))
+	}
+	return l
 }
