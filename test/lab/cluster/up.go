@@ -69,6 +69,24 @@ func FindSelf(root string) (string, error) {
 	return p, nil
 }
 
+// findRoot returns the repository's top folder: the one around the working
+// directory, or the one in which the ovnlab executable was built.
+func findRoot() (string, error) {
+	root, err := artifact.FindRoot()
+	if err == nil {
+		return root, nil
+	}
+	exe, exeErr := os.Executable()
+	if exeErr != nil {
+		return "", err
+	}
+	up := filepath.Dir(filepath.Dir(filepath.Dir(exe))) // ROOT/_output/bin/ovnlab
+	if _, statErr := os.Stat(filepath.Join(up, "test", "tools", "kubernetes", "go.mod")); statErr != nil {
+		return "", err
+	}
+	return up, nil
+}
+
 func (o *Options) complete() error {
 	if o.Name == "" {
 		o.Name = DefaultName
@@ -84,7 +102,7 @@ func (o *Options) complete() error {
 	}
 	var err error
 	if o.Artifacts.Root == "" {
-		if o.Artifacts.Root, err = artifact.FindRoot(); err != nil {
+		if o.Artifacts.Root, err = findRoot(); err != nil {
 			return err
 		}
 	}
