@@ -54,6 +54,7 @@ func startReplica(tb T, endpoint string, edit func(*nbsync.Options)) *replica {
 	if err != nil {
 		tb.Fatalf("%v", err)
 	}
+	co.BackoffMax = 50 * time.Millisecond
 	if r.client, err = ovsdb.Connect(ctx, co); err != nil {
 		tb.Fatalf("%v", err)
 	}
@@ -215,13 +216,11 @@ func observe(tb T, endpoint string) *ovsdb.Client {
 	if err != nil {
 		tb.Fatalf("%v", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	c, err := ovsdb.Connect(ctx, o)
+	o.BackoffMax = 50 * time.Millisecond
+	c, err := ovsdb.Connect(context.Background(), o)
 	if err != nil {
-		cancel()
 		tb.Fatalf("%v", err)
 	}
-	context.AfterFunc(ctx, cancel)
 	return c
 }
 

@@ -9,9 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cenkalti/rpc2"
 	"github.com/ovn-org/libovsdb/cache"
-	"github.com/ovn-org/libovsdb/client"
 	"github.com/ovn-org/libovsdb/ovsdb"
 	"k8s.io/klog/v2"
 )
@@ -94,12 +92,13 @@ func (c *Client) run(ctx context.Context, first chan<- error) {
 		}
 		began := time.Now()
 		reason := s.wait(ctx)
-		s.close()
+		s.rpc.end(reason)
 		if ctx.Err() != nil {
 			return
 		}
 		klog.FromContext(ctx).Info("Lost the database connection; connecting again", "database", c.opts.Database, "endpoint", s.endpoint, "reason", reason)
-		if time.Since(began) > c.opts.BackoffMax {
+		// A server that takes connections only to drop them at once is not asked ever faster.
+		if time.Since(began) > steady {
 			wait.reset()
 		}
 		if !sleep(ctx, wait.next()) {
@@ -124,7 +123,7 @@ func (c *Client) publish(s *session, epoch uint64) {
 	c.watchers = slices.DeleteFunc(slices.Clone(c.watchers), func(w *watcher) bool { return w.stopped.Load() })
 	watchers := c.watchers
 	for _, w := range watchers {
-		if !slices.Contains(s.watchers, w) {
+		if !s.watched(w) {
 			s.addHandler(w)
 		}
 	}
@@ -177,10 +176,6 @@ func (c *Client) session() *session {
 	return c.current
 }
 
-// Libovsdb returns the libovsdb client of the newest connection, for its typed interface. It must not
-// be kept over a reconnect, and its Transact must not be used.
-func (c *Client) Libovsdb() client.Client { return c.session().lib }
-
 // Cache returns the copy of the monitored tables. While there is no connection it is that of the last one.
 func (c *Client) Cache() *cache.TableCache { return c.session().cache }
 
@@ -212,7 +207,7 @@ func (c *Client) Transact(ctx context.Context, ops ...ovsdb.Operation) ([]ovsdb.
 	if !s.features.schema.ValidateOperations(ops...) {
 		return nil, fmt.Errorf("transaction names a table or column that the schema of %s (version %s) lacks", c.opts.Database, s.features.Version())
 	}
-	return s.transact(ctx, ops, c.opts.TransactTimeout)
+	return s.transact(ctx, ops)
 }
 
 // CheckResults returns an error when the transaction was refused, else nil. index is that of the
@@ -233,12 +228,6 @@ func CheckResults(results []ovsdb.OperationResult, ops int) (index int, err erro
 		return -1, fmt.Errorf("%d operations were sent, %d results came back", ops, len(results))
 	}
 	return -1, nil
-}
-
-// isRefusal tells errors with which the server answered from those where no answer came.
-func isRefusal(err error) bool {
-	var answer rpc2.ServerError
-	return errors.As(err, &answer)
 }
 
 // backoff doubles from min to max, with jitter.

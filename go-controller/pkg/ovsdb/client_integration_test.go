@@ -277,3 +277,33 @@ func waitFor(t *testing.T, what string, cond func() bool) {
 		}
 	}
 }
+
+// A caller that gives up must not take the connection from the others.
+func TestGivingUpKeepsTheConnection(t *testing.T) {
+	srv := ovsdbtest.Start(t, ovsdbtest.NB())
+	c := connect(t, nbOptions(t, srv))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	srv.Signal(syscall.SIGSTOP)
+	if _, err := c.Transact(ctx, insertSwitch("x")); !errors.Is(err, ovsdb.ErrUnknownOutcome) {
+		t.Errorf("got %v, want ErrUnknownOutcome", err)
+	}
+	srv.Signal(syscall.SIGCONT)
+	if _, err := c.Transact(t.Context(), insertSwitch("y")); err != nil || c.Epoch() != 1 {
+		t.Errorf("after another caller gave up: %v, connection %d", err, c.Epoch())
+	}
+}
+
+// Only the leader of a cluster is used; here it is the only member.
+func TestClusterLeader(t *testing.T) {
+	srv := ovsdbtest.StartCluster(t, ovsdbtest.NB())
+	o := nbOptions(t, srv)
+	o.LeaderOnly = true
+	c := connect(t, o)
+	if _, err := c.Transact(t.Context(), insertSwitch("x")); err != nil {
+		t.Fatal(err)
+	}
+	if got := switchNames(c); got != "x" {
+		t.Errorf("switches: %q", got)
+	}
+}

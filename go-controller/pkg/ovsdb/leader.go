@@ -2,97 +2,100 @@ package ovsdb
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"sync"
+	"fmt"
 
-	"github.com/ovn-org/libovsdb/cache"
-	"github.com/ovn-org/libovsdb/client"
-	"github.com/ovn-org/libovsdb/model"
 	"github.com/ovn-org/libovsdb/ovsdb"
 	"github.com/ovn-org/libovsdb/ovsdb/serverdb"
 )
 
-// errNotLeader is the answer of a server that follows, or that has lost contact with its cluster.
+// serverDatabase is the database in which a server tells of itself: ovsdb-server(5), "_Server".
+const serverDatabase = "_Server"
+
+// errNotLeader is for servers that follow, or that have lost contact with their cluster.
 var errNotLeader = errors.New("the server is not the leader of its cluster")
 
-// leaderWatch follows whether a server leads its cluster. See ovsdb-server(5), "_Server".
+// leaderWatch follows whether a server leads the cluster of a database. A database without a cluster
+// counts as led.
 type leaderWatch struct {
-	lib  client.Client
-	lost chan struct{} // closed when the server does not lead any more
-	once sync.Once
+	database string
+	rows     map[string]*databaseRow // of _Server's table Database, by UUID
 }
 
-// watchLeader fails when the server does not lead. A standalone database counts as led.
-func watchLeader(ctx context.Context, o *Options, endpoint string) (*leaderWatch, error) {
-	dbModel, err := serverdb.FullDatabaseModel()
-	if err != nil {
-		return nil, err
-	}
-	lib, err := dial(ctx, o, dbModel, endpoint)
-	if err != nil {
-		return nil, err
-	}
-	w := &leaderWatch{lib: lib, lost: make(chan struct{})}
-	go w.awaitDisconnect()
-	if err := w.start(ctx, o); err != nil {
-		w.close()
-		return nil, err
-	}
-	return w, nil
+// databaseRow has the columns that are monitored. An update carries those that changed.
+type databaseRow struct {
+	Name      *string `json:"name"`
+	Model     *string `json:"model"`
+	Leader    *bool   `json:"leader"`
+	Connected *bool   `json:"connected"`
 }
 
-func (w *leaderWatch) start(ctx context.Context, o *Options) error {
-	rows := w.lib.Cache()
-	if rows == nil {
-		return errors.New("the connection was lost at once")
-	}
-	check := func(m model.Model) {
-		if db, ok := m.(*serverdb.Database); ok && db.Name == o.Database && !leads(db) {
-			w.lose()
-		}
-	}
-	rows.AddEventHandler(&cache.EventHandlerFuncs{
-		UpdateFunc: func(_ string, _, db model.Model) { check(db) },
-		DeleteFunc: func(_ string, db model.Model) {
-			if d, ok := db.(*serverdb.Database); ok && d.Name == o.Database {
-				w.lose()
-			}
-		},
-	})
-	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
-	defer cancel()
-	m := w.lib.NewMonitor()
-	m.Method = ovsdb.ConditionalMonitorRPC
-	m.Tables = []client.TableMonitor{{
-		Table:  serverdb.DatabaseTable,
-		Fields: []string{"name", "model", "leader", "connected"},
+func newLeaderWatch(database string) *leaderWatch {
+	return &leaderWatch{database: database, rows: map[string]*databaseRow{}}
+}
+
+// watch fails when the server does not lead; later, an update that says so ends the connection.
+func (w *leaderWatch) watch(ctx context.Context, c *rpcConn) error {
+	requests := map[string]ovsdb.MonitorRequest{serverdb.DatabaseTable: {
+		Columns: []string{"name", "model", "leader", "connected"},
+		Select:  ovsdb.NewDefaultMonitorSelect(),
 	}}
-	if _, err := w.lib.Monitor(ctx, m); err != nil {
+	args := []any{serverDatabase, serverDatabase, requests}
+	if err := c.callInOrder(ctx, ovsdb.ConditionalMonitorRPC, args, nil, w.update); err != nil {
+		return fmt.Errorf("asking for the leader of %s: %w", w.database, err)
+	}
+	return nil
+}
+
+// update applies changes and returns errNotLeader when the server does not lead.
+func (w *leaderWatch) update(updates json.RawMessage) error {
+	var tables map[string]map[string]struct {
+		Initial, Insert, Modify *databaseRow
+	}
+	if err := json.Unmarshal(updates, &tables); err != nil {
 		return err
 	}
-	for _, row := range rowsOf[serverdb.Database](rows.Table(serverdb.DatabaseTable)) {
-		if row.Name == o.Database && !leads(row) {
+	for uuid, u := range tables[serverdb.DatabaseTable] {
+		switch {
+		case u.Initial != nil:
+			w.rows[uuid] = u.Initial
+		case u.Insert != nil:
+			w.rows[uuid] = u.Insert
+		case u.Modify != nil && w.rows[uuid] != nil:
+			w.rows[uuid].merge(u.Modify)
+		default:
+			delete(w.rows, uuid)
+		}
+	}
+	for _, row := range w.rows {
+		if value(row.Name) == w.database && !row.leads() {
 			return errNotLeader
 		}
 	}
 	return nil
 }
 
-func leads(db *serverdb.Database) bool {
-	return db.Model != serverdb.DatabaseModelClustered || db.Leader && db.Connected
-}
-
-func (w *leaderWatch) lose() { w.once.Do(func() { close(w.lost) }) }
-
-func (w *leaderWatch) awaitDisconnect() {
-	select {
-	case <-w.lib.DisconnectNotify():
-		w.lose()
-	case <-w.lost:
+func (r *databaseRow) merge(changed *databaseRow) {
+	if changed.Model != nil {
+		r.Model = changed.Model
+	}
+	if changed.Leader != nil {
+		r.Leader = changed.Leader
+	}
+	if changed.Connected != nil {
+		r.Connected = changed.Connected
 	}
 }
 
-func (w *leaderWatch) close() {
-	w.lose()
-	go w.lib.Close()
+func (r *databaseRow) leads() bool {
+	return value(r.Model) != serverdb.DatabaseModelClustered || value(r.Leader) && value(r.Connected)
+}
+
+// value is the default of a column when it was left out.
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
 }

@@ -21,6 +21,8 @@ const (
 	defaultProbeTimeout    = 30 * time.Second
 	defaultBackoffMin      = 20 * time.Millisecond
 	defaultBackoffMax      = 5 * time.Second
+	// steady is how long a connection lasts that counts as a good one.
+	steady = 500 * time.Millisecond
 )
 
 // Monitor asks for a table.

@@ -2,69 +2,144 @@ package ovsdb
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
+	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ovn-org/libovsdb/cache"
-	"github.com/ovn-org/libovsdb/client"
 	"github.com/ovn-org/libovsdb/model"
 	"github.com/ovn-org/libovsdb/ovsdb"
 	"k8s.io/klog/v2"
 )
 
-// session is one connection, from its first byte to its loss.
+// session is one connection, from its first byte to its loss, and the cache that it fills.
 type session struct {
 	endpoint string
 	epoch    uint64
-	lib      client.Client
-	cache    *cache.TableCache
-	features Features
-	leader   *leaderWatch // nil unless leaders only
 	opts     *Options
+	rpc      *rpcConn
+	features Features
+	dbModel  model.DatabaseModel
+	cache    *cache.TableCache
+	leader   *leaderWatch
 	watchers []*watcher // those whose handlers were added before the cache was filled
-
-	lost     chan struct{} // closed when the connection is of no use any more
-	loseOnce sync.Once
-	reason   error // why; readable once lost is closed
 }
 
 // newSession connects to one endpoint and fills the cache.
-func newSession(ctx context.Context, o *Options, endpoint string, watchers []*watcher) (s *session, err error) {
-	s = &session{endpoint: endpoint, opts: o, lost: make(chan struct{}), watchers: watchers}
-	defer func() {
-		if err != nil {
-			s.lose(err)
-			s.close()
-		}
-	}()
-	if o.LeaderOnly {
-		if s.leader, err = watchLeader(ctx, o, endpoint); err != nil {
-			return s, err
+func newSession(ctx context.Context, o *Options, endpoint string, watchers []*watcher) (*session, error) {
+	s := &session{endpoint: endpoint, opts: o, watchers: watchers, leader: newLeaderWatch(o.Database)}
+	dialCtx, cancel := context.WithTimeout(ctx, o.DialTimeout)
+	defer cancel()
+	conn, err := dial(dialCtx, endpoint, o.TLS)
+	if err != nil {
+		return nil, err
+	}
+	s.rpc = newRPCConn(conn, o.TransactTimeout, s.notify)
+	if err := s.start(ctx, dialCtx); err != nil {
+		s.rpc.end(err)
+		return nil, err
+	}
+	return s, nil
+}
+
+func dial(ctx context.Context, endpoint string, tlsConfig *tls.Config) (net.Conn, error) {
+	method, address, _ := strings.Cut(endpoint, ":")
+	switch method {
+	case "unix":
+		return (&net.Dialer{}).DialContext(ctx, "unix", address)
+	case "ssl":
+		return (&tls.Dialer{Config: tlsConfig}).DialContext(ctx, "tcp", address)
+	}
+	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+}
+
+// start learns the schema, and copies the monitored tables into a new cache.
+func (s *session) start(ctx, dialCtx context.Context) error {
+	if s.opts.LeaderOnly {
+		if err := s.leader.watch(dialCtx, s.rpc); err != nil {
+			return err
 		}
 	}
-	schema, err := readSchema(ctx, o, endpoint)
-	if err != nil {
-		return s, err
+	var schema ovsdb.DatabaseSchema
+	if err := s.rpc.call(dialCtx, "get_schema", []any{s.opts.Database}, &schema); err != nil {
+		return fmt.Errorf("schema of %s: %w", s.opts.Database, err)
 	}
 	s.features = Features{schema: schema}
-	dbModel, monitors, err := fit(o, schema)
+	cut, monitors, err := fit(s.opts, schema)
 	if err != nil {
-		return s, err
+		return err
 	}
-	if s.lib, err = dial(ctx, o, dbModel, endpoint); err != nil {
-		return s, err
+	var errs []error
+	if s.dbModel, errs = model.NewDatabaseModel(schema, cut); len(errs) > 0 {
+		return fmt.Errorf("model of %s does not fit the server's schema: %w", s.opts.Database, errors.Join(errs...))
 	}
-	go s.awaitDisconnect()
-	s.cache = s.lib.Cache()
-	if s.cache == nil {
-		return s, errors.New("the connection was lost at once")
+	logger := klog.FromContext(ctx).WithName("libovsdb")
+	if s.cache, err = cache.NewTableCache(s.dbModel, nil, &logger); err != nil {
+		return err
 	}
-	for _, w := range watchers {
+	for _, w := range s.watchers {
 		s.addHandler(w)
 	}
-	return s, s.monitor(ctx, monitors)
+	go s.cache.Run(s.rpc.ended)
+	syncCtx, cancel := context.WithTimeout(ctx, s.opts.SyncTimeout)
+	defer cancel()
+	return s.monitor(syncCtx, monitors)
+}
+
+// monitor fills the cache. The reply is applied before updates that come after it: see rpcCall.inOrder.
+func (s *session) monitor(ctx context.Context, monitors []Monitor) error {
+	requests := make(map[string]ovsdb.MonitorRequest, len(monitors))
+	for _, m := range monitors {
+		requests[m.Table] = ovsdb.MonitorRequest{Columns: m.Columns, Where: m.Where, Select: ovsdb.NewDefaultMonitorSelect()}
+	}
+	if len(requests) == 0 {
+		return nil
+	}
+	args := []any{s.opts.Database, s.opts.Database, requests}
+	err := s.rpc.callInOrder(ctx, ovsdb.ConditionalMonitorRPC, args, nil, func(result json.RawMessage) error {
+		return populate(s.cache, result)
+	})
+	if err != nil {
+		return fmt.Errorf("monitoring %s: %w", s.opts.Database, err)
+	}
+	return nil
+}
+
+func populate(c *cache.TableCache, updates json.RawMessage) error {
+	var u ovsdb.TableUpdates2
+	if err := json.Unmarshal(updates, &u); err != nil {
+		return err
+	}
+	return c.Populate2(u)
+}
+
+// notify applies updates: ovsdb-server(7), section 4.1.14. An update that does not fit the cache ends the
+// session; the next one starts from an empty cache.
+func (s *session) notify(method string, params []json.RawMessage) error {
+	switch method {
+	case "update2":
+		if len(params) != 2 {
+			return fmt.Errorf("update with %d parameters", len(params))
+		}
+		var database string
+		if err := json.Unmarshal(params[0], &database); err != nil {
+			return err
+		}
+		if database == serverDatabase {
+			return s.leader.update(params[1])
+		}
+		if err := populate(s.cache, params[1]); err != nil {
+			return fmt.Errorf("applying an update to the cache of %s: %w", database, err)
+		}
+	case "monitor_canceled":
+		return errors.New("the server no longer serves the database")
+	}
+	return nil
 }
 
 func (s *session) addHandler(w *watcher) {
@@ -73,163 +148,52 @@ func (s *session) addHandler(w *watcher) {
 	}
 }
 
-// dial makes a libovsdb client that does not reconnect by itself.
-func dial(ctx context.Context, o *Options, m model.ClientDBModel, endpoint string) (client.Client, error) {
-	logger := klog.FromContext(ctx).WithName("libovsdb")
-	lib, err := client.NewOVSDBClient(m, client.WithEndpoint(endpoint), client.WithTLSConfig(o.TLS), client.WithLogger(&logger))
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
-	defer cancel()
-	if err := lib.Connect(ctx); err != nil {
-		lib.Close()
-		return nil, err
-	}
-	return lib, nil
-}
+func (s *session) watched(w *watcher) bool { return slices.Contains(s.watchers, w) }
 
-// readSchema asks for the schema with a connection of its own: libovsdb checks the model against the
-// schema while it connects, so the model must be right before.
-func readSchema(ctx context.Context, o *Options, endpoint string) (ovsdb.DatabaseSchema, error) {
-	none, err := model.NewClientDBModel(o.Database, nil)
-	if err != nil {
-		return ovsdb.DatabaseSchema{}, err
-	}
-	lib, err := dial(ctx, o, none, endpoint)
-	if err != nil {
-		return ovsdb.DatabaseSchema{}, err
-	}
-	defer lib.Close()
-	return lib.Schema(), nil
-}
-
-func (s *session) monitor(ctx context.Context, monitors []Monitor) error {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.SyncTimeout)
-	defer cancel()
-	if len(monitors) == 0 {
-		return nil
-	}
-	m := s.lib.NewMonitor()
-	// Unlike monitor_cond_since, libovsdb's handling of this method reports an inconsistent cache, upon
-	// which it disconnects and the session is replaced.
-	m.Method = ovsdb.ConditionalMonitorRPC
-	for _, t := range monitors {
-		m.Tables = append(m.Tables, client.TableMonitor{Table: t.Table, Fields: t.Columns, Conditions: t.Where})
-	}
-	if _, err := s.lib.Monitor(ctx, m); err != nil {
-		return fmt.Errorf("monitoring %s: %w", s.opts.Database, err)
-	}
-	return nil
-}
-
-// awaitDisconnect turns libovsdb's notification into a lost session.
-func (s *session) awaitDisconnect() {
-	select {
-	case <-s.lib.DisconnectNotify():
-		s.lose(errors.New("the server closed the connection"))
-	case <-s.lost:
-	}
-}
-
-// wait returns when the session is lost or ctx ends. It sends the probes: libovsdb's notification is
-// lost when nobody listens at that instant, the next probe fails then.
+// wait returns when the session is lost or ctx ends. It sends the probes.
 func (s *session) wait(ctx context.Context) error {
-	var leaderLost <-chan struct{}
-	if s.leader != nil {
-		leaderLost = s.leader.lost
-	}
 	ticker := time.NewTicker(s.opts.ProbeInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			s.lose(ctx.Err())
 			return ctx.Err()
-		case <-s.lost:
-			return s.reason
-		case <-leaderLost:
-			s.lose(errors.New("the server is no longer the leader of its cluster"))
+		case <-s.rpc.ended:
+			return s.rpc.reason
 		case <-ticker.C:
 			go s.probe(ctx)
 		}
 	}
 }
 
-// probe loses the session when the server does not answer. It sends an empty transaction: libovsdb's Echo
-// looks at its reply even after its context has ended, while the reply may still come in.
+// probe ends the session when the server does not answer.
 func (s *session) probe(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.ProbeTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.ProbeTimeout, errProbe)
 	defer cancel()
-	answer := make(chan error, 1)
-	go func() {
-		_, err := s.lib.Transact(ctx)
-		answer <- err
-	}()
-	select {
-	case err := <-answer:
-		if err != nil {
-			s.lose(fmt.Errorf("probing the server: %w", err))
-		}
-	case <-ctx.Done():
-		s.lose(fmt.Errorf("the server did not answer a probe within %s", s.opts.ProbeTimeout))
-	case <-s.lost:
+	if err := s.rpc.call(ctx, "echo", []any{}, nil); errors.Is(context.Cause(ctx), errProbe) && err != nil {
+		s.rpc.end(fmt.Errorf("%w within %s", errProbe, s.opts.ProbeTimeout))
 	}
 }
 
-// transact runs in a goroutine of its own because libovsdb's call does not heed its context while it
-// writes to a server that does not read.
-func (s *session) transact(ctx context.Context, ops []ovsdb.Operation, timeout time.Duration) ([]ovsdb.OperationResult, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+var errProbe = errors.New("the server did not answer a probe")
+
+// transact sends a transaction. When no answer comes in time the session ends.
+func (s *session) transact(caller context.Context, ops []ovsdb.Operation) ([]ovsdb.OperationResult, error) {
+	ctx, cancel := context.WithTimeout(caller, s.opts.TransactTimeout)
 	defer cancel()
-	type reply struct {
-		results []ovsdb.OperationResult
-		err     error
+	var results []ovsdb.OperationResult
+	err := s.rpc.call(ctx, "transact", ovsdb.NewTransactArgs(s.opts.Database, ops...), &results)
+	var refused *rpcError
+	switch {
+	case err == nil:
+		return results, nil
+	case errors.As(err, &refused):
+		return nil, err
 	}
-	replies := make(chan reply, 1)
-	go func() {
-		results, err := s.lib.Transact(ctx, ops...)
-		replies <- reply{results, err}
-	}()
-	select {
-	case r := <-replies:
-		if r.err == nil || isRefusal(r.err) {
-			return r.results, r.err
-		}
-		s.lose(r.err)
-		return nil, fmt.Errorf("%w: %w", ErrUnknownOutcome, r.err)
-	case <-s.lost:
-		return nil, fmt.Errorf("%w: %w", ErrUnknownOutcome, s.reason)
-	case <-ctx.Done():
-		err := fmt.Errorf("no reply within %s: %w", timeout, ctx.Err())
-		s.lose(err)
-		return nil, fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	if caller.Err() == nil {
+		s.rpc.end(fmt.Errorf("transaction without an answer: %w", err))
 	}
+	return nil, fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
 }
 
-func (s *session) isLost() bool {
-	select {
-	case <-s.lost:
-		return true
-	default:
-		return false
-	}
-}
-
-func (s *session) lose(reason error) {
-	s.loseOnce.Do(func() {
-		s.reason = reason
-		close(s.lost)
-	})
-}
-
-// close frees the session's resources. libovsdb's Close waits for calls in flight, which may take until
-// the operating system gives the connection up; nobody needs to wait for that.
-func (s *session) close() {
-	if s.leader != nil {
-		s.leader.close()
-	}
-	if s.lib != nil {
-		go s.lib.Close()
-	}
-}
+func (s *session) isLost() bool { return s.rpc.isEnded() }

@@ -62,14 +62,7 @@ func Start(t testing.TB, kind Kind) *Server {
 // StartSchema is Start with a schema that edit has changed; it gets the decoded JSON.
 func StartSchema(t testing.TB, kind Kind, edit func(schema map[string]any)) *Server {
 	t.Helper()
-	s := &Server{t: t, kind: kind, dir: t.TempDir()}
-	// Sockets have short names: t.TempDir may be longer than the 107 bytes that fit into an address.
-	sockets, err := os.MkdirTemp("", "ovsdb")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(sockets) })
-	s.socket = filepath.Join(sockets, "db.sock")
+	s := newServer(t, kind)
 	schema := kind.Schema
 	if edit != nil {
 		schema = filepath.Join(s.dir, "schema")
@@ -80,6 +73,32 @@ func StartSchema(t testing.TB, kind Kind, edit func(schema map[string]any)) *Ser
 	}
 	s.Restart()
 	t.Cleanup(s.Kill)
+	return s
+}
+
+// StartCluster is Start with a database that is a cluster of one member.
+func StartCluster(t testing.TB, kind Kind) *Server {
+	t.Helper()
+	s := newServer(t, kind)
+	address := "unix:" + filepath.Join(filepath.Dir(s.socket), "raft")
+	if out, err := exec.Command("ovsdb-tool", "create-cluster", s.DBPath(), kind.Schema, address).CombinedOutput(); err != nil {
+		t.Fatalf("ovsdb-tool create-cluster: %v: %s", err, out)
+	}
+	s.Restart()
+	t.Cleanup(s.Kill)
+	return s
+}
+
+func newServer(t testing.TB, kind Kind) *Server {
+	t.Helper()
+	s := &Server{t: t, kind: kind, dir: t.TempDir()}
+	// Sockets have short names: t.TempDir may be longer than the 107 bytes that fit into an address.
+	sockets, err := os.MkdirTemp("", "ovsdb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(sockets) })
+	s.socket = filepath.Join(sockets, "db.sock")
 	return s
 }
 
