@@ -80,7 +80,7 @@ func serveCNI(ctx context.Context, host node.Host, registerer prometheus.Registe
 		case <-ctx.Done():
 			return nil
 		}
-		if err := cni.WriteConfList(host.Config.CNIConfDir); err != nil {
+		if err := cni.KeepConfList(ctx, host.Config.CNIConfDir); err != nil {
 			return fmt.Errorf("announce the network to the container runtime: %w", err)
 		}
 		return nil
