@@ -170,16 +170,3 @@ func (e *env) checkAddressesUnique() {
 		seen[word] = true
 	}
 }
-
-// without leaves out the logical ports of a namespace and what its pods have on nodes.
-func (c census) without(namespace string) census {
-	out := census{}
-	for kind, list := range c {
-		for _, x := range list {
-			if !strings.HasPrefix(x, namespace+"_") {
-				out[kind] = append(out[kind], x)
-			}
-		}
-	}
-	return out
-}

@@ -104,6 +104,7 @@ func (e *env) mustReachFamily(from, to traffic.Place, is4 bool, proto string, at
 			e.Errorf("%s does not reach %s at %s over %s: %v", from, to, to.Address(is4), proto, err)
 			return netip.Addr{}
 		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 

@@ -130,10 +130,6 @@ func (e *env) makeNamespace(name string) {
 	_, err := e.client.CoreV1().Namespaces().Create(e.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.ns}}, metav1.CreateOptions{})
 	e.must(err)
 	e.Cleanup(func() {
-		if run.keep && e.Failed() {
-			e.Logf("kept namespace %s", e.ns)
-			return
-		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), time.Minute)
 		defer cancel()
 		if err := e.client.CoreV1().Namespaces().Delete(ctx, e.ns, metav1.DeleteOptions{}); err != nil {
@@ -176,7 +172,11 @@ func onNode(name string) podOption { return func(p *corev1.Pod) { p.Spec.NodeNam
 // hostNetwork puts a pod into its node's network.
 func hostNetwork(p *corev1.Pod) {
 	p.Spec.HostNetwork = true
-	p.Spec.Containers[0].Args = netexecArgs(hostHTTPPort, hostUDPPort)
+	c := &p.Spec.Containers[0]
+	c.Env = []corev1.EnvVar{{Name: "HOST_IPS", ValueFrom: &corev1.EnvVarSource{
+		FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.hostIPs"}}}}
+	// A datagram socket bound to all addresses answers with that of the device towards the client.
+	c.Args = append(netexecArgs(hostHTTPPort, hostUDPPort), "--udp-listen-addresses=$(HOST_IPS)")
 }
 
 // pausing makes a pod do nothing, cheaply.

@@ -132,6 +132,7 @@ func testDNS(e *env) {
 	for _, node := range e.Nodes() {
 		e.ready(30*time.Second, "client-"+node)
 		for _, server := range servers {
+			e.mustReach(e.places("client-" + node)[0], e.placesOf(server)[0], icmp, 0)
 			for _, at := range podAddresses(server) {
 				for _, network := range []string{"udp", "tcp"} {
 					from := e.places("client-" + node)[0]

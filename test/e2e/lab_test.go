@@ -40,7 +40,7 @@ type lab struct {
 	*cluster.Lab
 	client kubernetes.Interface
 	seen   *mirror
-	// expected counts the ends of components that the tests caused, by machine/component.
+	// expected counts the ends of components that the tests have caused, by machine/component.
 	expected map[string]int
 }
 
@@ -132,13 +132,14 @@ func (l *lab) runScenario(t *testing.T, s scenario) {
 		}
 		e := &env{T: t, lab: l, ctx: ctx}
 		watch := l.startWatch(e)
+		e.makeNamespace(strings.ToLower(s.name))
+		// Before the namespace goes: its pods are evidence.
 		t.Cleanup(func() {
 			watch.check(e)
 			if t.Failed() {
 				l.collect(t)
 			}
 		})
-		e.makeNamespace(strings.ToLower(s.name))
 		// A panic must not keep the lab from being taken down.
 		defer func() {
 			if p := recover(); p != nil {
@@ -146,6 +147,26 @@ func (l *lab) runScenario(t *testing.T, s scenario) {
 			}
 		}()
 		s.run(e)
+	})
+}
+
+// part runs a part of a scenario as a test of its own, in the same namespace. Crashes and errors in it are its own.
+func (e *env) part(name string, run func(e *env)) {
+	e.Run(name, func(t *testing.T) {
+		child := &env{T: t, lab: e.lab, ctx: e.ctx, ns: e.ns}
+		watch := e.startWatch(child)
+		t.Cleanup(func() {
+			watch.check(child)
+			if t.Failed() {
+				e.collect(t)
+			}
+		})
+		defer func() {
+			if p := recover(); p != nil {
+				t.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+		}()
+		run(child)
 	})
 }
 

@@ -16,10 +16,10 @@ import (
 )
 
 func testNodeAddedAndRemoved(e *env) {
-	before := e.mustCensus()
 	old := e.Nodes()
 	node := plan.NodeName(len(old) + 1)
 	peers := e.startAll(newPod(e.ns, "peer-0", onNode(old[0])), newPod(e.ns, "peer-1", onNode(old[1])))
+	before := e.mustCensus()
 	e.Cleanup(func() {
 		if slices.Contains(e.Nodes(), node) {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), 20*time.Second)
@@ -57,7 +57,7 @@ func testNodeAddedAndRemoved(e *env) {
 			if err != nil {
 				return err
 			}
-			if d := now.without(e.ns).diff(before); d != "" {
+			if d := now.diff(before); d != "" {
 				return errors.New(d)
 			}
 			return nil

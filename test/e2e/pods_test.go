@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/test/e2e/traffic"
@@ -91,13 +92,15 @@ func testJobFreesAddress(e *env) {
 	e.measured("completed pod's port and address freed after %v", took.Round(time.Millisecond))
 }
 
-// annotate overwrites a pod's address as somebody with kubectl could.
-func (e *env) annotate(pod, value string) {
+// annotate overwrites a pod's address as somebody with kubectl could, and returns the version of the
+// object that has it.
+func (e *env) annotate(pod, value string) (version string) {
 	e.Helper()
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{names.PodNetworksAnnotation: value}}})
 	e.must(err)
-	_, err = e.client.CoreV1().Pods(e.ns).Patch(e.ctx, pod, types.MergePatchType, patch, metav1.PatchOptions{})
+	p, err := e.client.CoreV1().Pods(e.ns).Patch(e.ctx, pod, types.MergePatchType, patch, metav1.PatchOptions{})
 	e.must(err)
+	return p.ResourceVersion
 }
 
 func testEditedAnnotation(e *env) {
@@ -105,9 +108,11 @@ func testEditedAnnotation(e *env) {
 	p := e.startAll(newPod(e.ns, "a", onNode(node)), newPod(e.ns, "b", onNode(node)), newPod(e.ns, "c", onNode(e.Nodes()[1])))
 	value := func(pod string) string { return e.seen.pod(e.ns, pod).Annotations[names.PodNetworksAnnotation] }
 	original, theft := value("a"), value("b")
-	check := func(when string) {
+	check := func(when, edited string) {
 		took := e.until(15*time.Second, func() string {
-			if v := value("a"); v != original {
+			// A watch may show the time before the edit for a moment.
+			newer, err := resourceversion.CompareResourceVersion(e.seen.pod(e.ns, "a").ResourceVersion, edited)
+			if v := value("a"); v != original || err != nil || newer <= 0 {
 				return fmt.Sprintf("%s: annotation of a is %s, was %s", when, v, original)
 			}
 			return ""
@@ -118,12 +123,11 @@ func testEditedAnnotation(e *env) {
 			e.mustReach(p[2], to, tcp, httpPort)
 		}
 	}
-	e.annotate("a", theft)
-	check("by hand")
+	check("by hand", e.annotate("a", theft))
 	start := e.stopped(plan.Master, plan.ControlPlane)
-	e.annotate("a", theft)
+	edited := e.annotate("a", theft)
 	start()
-	check("while the master was down")
+	check("while the master was down", edited)
 	// A third one must not get either address.
 	e.start("d", onNode(node))
 	e.checkAddressesUnique()

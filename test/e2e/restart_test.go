@@ -68,22 +68,19 @@ func testForeignRows(e *env) {
 	node := e.Nodes()[0]
 	e.nb("ls-add", "foreign", "--", "lsp-add", "foreign", "foreign-inner",
 		"--", "lsp-add", node, "foreign-port", "--", "lsp-set-addresses", "foreign-port", "0a:58:01:02:03:04",
-		"--", "set", "Logical_Switch", node, "external_ids:foreign=kept",
 		"--", "--id=@as", "create", "Address_Set", "name=foreign", "addresses=192.0.2.1",
 		"--", "--policy=dst-ip", "lr-route-add", names.ClusterRouter, "198.51.100.0/24", "100.64.0.1")
 	e.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), 5*time.Second)
 		defer cancel()
 		if _, err := e.Exec(ctx, plan.ControlPlane, "ovn-nbctl", "--if-exists", "ls-del", "foreign", "--", "--if-exists", "lsp-del", "foreign-port",
-			"--", "remove", "Logical_Switch", node, "external_ids", "foreign", "--", "--if-exists", "destroy", "Address_Set", "foreign",
-			"--", "--if-exists", "lr-route-del", names.ClusterRouter, "198.51.100.0/24"); err != nil {
+			"--", "--if-exists", "destroy", "Address_Set", "foreign", "--", "--if-exists", "lr-route-del", names.ClusterRouter, "198.51.100.0/24"); err != nil {
 			e.Error(err)
 		}
 	})
 	read := func() string {
 		return strings.Join([]string{
 			e.nb("lsp-list", "foreign"), e.nb("lsp-list", node),
-			e.nb("get", "Logical_Switch", node, "external_ids:foreign"),
 			e.nb("--columns=addresses", "find", "Address_Set", "name=foreign"),
 			e.nb("lr-route-list", names.ClusterRouter),
 			e.nb("lsp-get-addresses", "foreign-port"),

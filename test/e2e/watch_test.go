@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,8 @@ import (
 // watch compares a lab before and after a scenario.
 type watch struct {
 	restarts map[string]int
+	// expected are the ends that tests had caused until then.
+	expected map[string]int
 	// logs are the sizes of the product's logs at the beginning.
 	logs map[string]int64
 }
@@ -45,8 +48,7 @@ func (l *lab) restarts(ctx context.Context) map[string]int {
 }
 
 func (l *lab) startWatch(e *env) watch {
-	clear(l.expected)
-	w := watch{restarts: l.restarts(e.ctx), logs: map[string]int64{}}
+	w := watch{restarts: l.restarts(e.ctx), expected: maps.Clone(l.expected), logs: map[string]int64{}}
 	for _, f := range l.productLogs() {
 		if st, err := os.Stat(f); err == nil {
 			w.logs[f] = st.Size()
@@ -65,7 +67,7 @@ func (w watch) check(e *env) {
 		if !known {
 			continue // the machine is new
 		}
-		if extra := now - was - e.expected[name]; extra > 0 {
+		if extra := now - was - (e.expected[name] - w.expected[name]); extra > 0 {
 			machine, component, _ := strings.Cut(name, "/")
 			e.Errorf("%s ended %d times by itself; its log ends:\n%s", name, extra, tail(e.LogFile(machine, component), 30))
 		}
@@ -161,8 +163,19 @@ func (l *lab) collect(t *testing.T) {
 	}
 	t.Logf("evidence is in %s", dir)
 	for _, f := range l.productLogs() {
-		t.Logf("last lines of %s:\n%s", f, tail(f, 12))
+		t.Logf("last lines of %s:\n%s", f, shorten(tail(f, 5), 240))
 	}
+}
+
+// shorten cuts long lines.
+func shorten(text string, width int) string {
+	lines := strings.Split(text, "\n")
+	for i, l := range lines {
+		if len(l) > width {
+			lines[i] = l[:width] + "…"
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // buildWithRace builds the product with the race detector and returns the folder.
