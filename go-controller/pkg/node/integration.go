@@ -1,9 +1,9 @@
 package node
 
 import (
-	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/mgmtport"
@@ -17,6 +17,8 @@ type integration struct {
 	pods   map[string]ovs.Port
 	// claimed is the management port that ovn-controller has claimed.
 	claimed string
+	// emptied is when the management port was last seen without ovs-vswitchd.
+	emptied time.Time
 }
 
 // lostPorts returns the pods' ports to be made again: those of a bridge that is no more, whose devices are
@@ -64,12 +66,25 @@ func podPorts(s ovs.State) map[string]ovs.Port {
 	return out
 }
 
+// settling is how long after a new start of ovs-vswitchd ovn-controller may take to fill the bridge anew.
+const settling = 10 * time.Second
+
 // hasFlows tells whether ovn-controller has filled the bridge: then a restarted ovn-controller should not
-// clear it in haste.
-func (i *integration) hasFlows(s ovs.State) bool {
-	id := s.Ports[names.ManagementPort].ID()
+// clear it in haste. A management port that is new, or was without ovs-vswitchd a moment ago, has no flows to save;
+// again is then the time until the question should be asked again.
+func (i *integration) hasFlows(s ovs.State, carrier bool, now time.Time) (yes bool, again time.Duration) {
+	port := s.Ports[names.ManagementPort]
 	if mgmtport.Missing(s) == nil {
-		i.claimed = id
+		i.claimed = port.ID()
 	}
-	return cmp.Or(id, "none") == i.claimed
+	if port.ID() == "" || port.ID() != i.claimed {
+		return false, 0
+	}
+	if !carrier {
+		i.emptied = now
+	}
+	if left := i.emptied.Add(settling).Sub(now); left > 0 {
+		return false, left
+	}
+	return true, 0
 }

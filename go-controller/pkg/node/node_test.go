@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -157,6 +158,41 @@ func TestIntegrationBridgeRemembersPods(t *testing.T) {
 	} {
 		if diff := cmp.Diff(c.want, names(c.state)); diff != "" {
 			t.Errorf("step %d: %s", step, diff)
+		}
+	}
+}
+
+func TestHasFlows(t *testing.T) {
+	mp0 := func(id, installed string) ovs.State {
+		return ovs.State{Ports: map[string]ovs.PortState{names.ManagementPort: ovs.WithID(ovs.PortState{
+			Port: ovs.Port{Name: names.ManagementPort, ExternalIDs: map[string]string{names.OVNInstalled: installed}}, OFPort: 1,
+		}, id)}}
+	}
+	start := time.Now()
+	var i integration
+	for step, c := range []struct {
+		state   ovs.State
+		carrier bool
+		after   time.Duration
+		want    bool
+	}{
+		{ovs.State{}, false, 0, false},                    // a new node
+		{mp0("1", ""), true, 0, false},                    // ovn-controller has not claimed it yet
+		{mp0("1", "true"), true, time.Second, true},       // it has
+		{mp0("1", ""), true, 2 * time.Second, true},       // ovn-controller restarts
+		{mp0("1", "true"), false, 3 * time.Second, false}, // ovs-vswitchd is gone, with the flows
+		{mp0("1", "true"), true, 5 * time.Second, false},  // it is back; ovn-controller should fill the bridge at once
+		{mp0("1", "true"), true, 14 * time.Second, true},  // it has had its time
+		{mp0("2", ""), true, 15 * time.Second, false},     // a new port, on a new bridge
+		{ovs.State{}, false, 16 * time.Second, false},     // no port
+		{mp0("2", "true"), true, 17 * time.Second, true},
+	} {
+		got, again := i.hasFlows(c.state, c.carrier, start.Add(c.after))
+		if got != c.want {
+			t.Errorf("step %d: %t", step, got)
+		}
+		if got && again != 0 {
+			t.Errorf("step %d: ask again after %v", step, again)
 		}
 	}
 }

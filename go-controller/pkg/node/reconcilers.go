@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"k8s.io/klog/v2"
 
@@ -65,9 +66,17 @@ func (a *Agent) reconcileChassis(ctx context.Context) error {
 	} else if a.facts.setSystemID(id) {
 		a.loops.annotations.Wake()
 	}
+	port, err := hostnet.Observe(names.ManagementPort)
+	if err != nil {
+		return err
+	}
+	hasFlows, again := a.integration.hasFlows(state, port != nil && port.Carrier, time.Now())
+	if again > 0 {
+		time.AfterFunc(again, a.loops.chassis.Wake)
+	}
 	bridge := integrationBridge(a.datapathType)
 	desired := ovs.Desired{
-		ExternalIDs: chassisSettings(a.cfg, id, a.datapathType, encap, a.integration.hasFlows(state)),
+		ExternalIDs: chassisSettings(a.cfg, id, a.datapathType, encap, hasFlows),
 		Bridges:     []ovs.Bridge{bridge},
 		Ports:       []ovs.Port{{Name: bridge.Name, Bridge: bridge.Name, Type: ovs.Internal}},
 	}

@@ -80,7 +80,7 @@ func TestRestartChangesNothing(t *testing.T) {
 func TestVswitchdKilled(t *testing.T) {
 	nodetest.Main(t, func(t *testing.T) {
 		_, agent, vswitchd := startHost(t)
-		for range 3 {
+		for range 2 {
 			vswitchd.Kill()
 			time.Sleep(100 * time.Millisecond)
 			vswitchd = nodetest.StartVswitchd(t)

@@ -111,6 +111,9 @@ func (a *Agent) deviceEvent(e hostnet.Event) {
 	case e.Device == names.ManagementPort:
 		a.loops.mgmtport.Wake()
 		a.loops.ready.Wake()
+		if e.Link {
+			a.loops.chassis.Wake()
+		}
 	case !known:
 		a.loops.uplink.Wake() // a device, address or default route that was waited for
 	case e.Address:

@@ -43,7 +43,8 @@ func Observe(name string) (*Device, error) {
 
 func decodeLink(link netlink.Link) Link {
 	a := link.Attrs()
-	return Link{Index: a.Index, Name: a.Name, MAC: a.HardwareAddr, MTU: a.MTU, Up: a.Flags&net.FlagUp != 0}
+	return Link{Index: a.Index, Name: a.Name, MAC: a.HardwareAddr, MTU: a.MTU, Up: a.Flags&net.FlagUp != 0,
+		Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0}
 }
 
 // complete repeats a dump that the kernel says was interrupted by a change.

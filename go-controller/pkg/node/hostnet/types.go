@@ -13,8 +13,10 @@ type Link struct {
 	MAC   net.HardwareAddr
 	// MTU in bytes.
 	MTU int
-	// Up is the administrative state.
-	Up bool
+	// Up is the administrative state, Carrier whether there is something at the other end: for a device of the
+	// userspace datapath, ovs-vswitchd.
+	Up      bool
+	Carrier bool
 }
 
 // Address is an address on a device.

@@ -71,6 +71,12 @@ type State struct {
 // BridgeID changes when the bridge is deleted and made again; it is empty when there is no such bridge.
 func (s State) BridgeID(name string) string { return s.bridgeUUIDs[name] }
 
+// WithID returns p with that ID. For tests.
+func WithID(p PortState, id string) PortState {
+	p.interfaceUUID = id
+	return p
+}
+
 // WithBridgeID returns s with a bridge of that id. For tests.
 func WithBridgeID(s State, bridge, id string) State {
 	s.bridgeUUIDs = map[string]string{bridge: id}
