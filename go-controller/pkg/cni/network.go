@@ -23,11 +23,16 @@ func (s *Server) awaitNetwork(ctx context.Context, ref podRef) (podInfo, annotat
 	defer stop()
 	doubt := time.NewTimer(doubtAfter)
 	defer doubt.Stop()
+	seen := false
 	for {
 		info, network, err := s.networkOf(ref)
 		if err == nil {
 			return info, network, nil
 		}
+		if seen && errors.Is(err, errOtherPod) {
+			err = fmt.Errorf("%w: %s was deleted or replaced", errPodGone, ref)
+		}
+		seen = seen || errors.Is(err, annotations.ErrMissing)
 		if !errors.Is(err, annotations.ErrMissing) && !errors.Is(err, errOtherPod) {
 			return info, network, failed(stageAnnotation, err, "see: kubectl -n "+ref.Namespace+" get pod "+ref.Name+" -o yaml")
 		}

@@ -68,7 +68,7 @@ func (s Status) Differences(p Port) []string {
 	if !s.OnBridge {
 		out = append(out, "is not on "+names.IntegrationBridge)
 	}
-	for key, want := range p.externalIDs() {
+	for key, want := range p.ExternalIDs() {
 		if got := s.ExternalIDs[key]; got != want {
 			out = append(out, "external_ids:"+key+" is \""+got+"\" and not \""+want+"\"")
 		}
@@ -76,7 +76,8 @@ func (s Status) Differences(p Port) []string {
 	return out
 }
 
-func (p Port) externalIDs() map[string]string {
+// ExternalIDs are those of the Interface row.
+func (p Port) ExternalIDs() map[string]string {
 	ids := map[string]string{
 		names.IfaceID:      p.LogicalPort,
 		names.IfaceMAC:     p.MAC,
@@ -96,7 +97,7 @@ func (p Port) externalIDs() map[string]string {
 // tag keeps named UUIDs apart within a transaction.
 func (p Port) insertOps(tag string) ([]libovsdb.Operation, libovsdb.UUID) {
 	ids := make(map[any]any)
-	for k, v := range p.externalIDs() {
+	for k, v := range p.ExternalIDs() {
 		ids[k] = v
 	}
 	port := libovsdb.UUID{GoUUID: "port" + tag}
