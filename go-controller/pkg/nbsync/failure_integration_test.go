@@ -62,7 +62,7 @@ func TestOneBadOwnerOfManyIsFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			reg := prometheus.NewRegistry()
-			r, endpoint, transactions := start(t, func(o *nbsync.Options) { o.Registerer = reg })
+			r, endpoint, transactions := start(t, func(o *nbsync.Options) { o.Registerer, o.RetryMin, o.RetryMax = reg, time.Hour, time.Hour })
 			r.store.Synced()
 			nodes(t, r, "n1")
 			before := transactions()
@@ -93,8 +93,9 @@ func TestOneBadOwnerOfManyIsFound(t *testing.T) {
 	}
 }
 
-func TestRefusedOwnerIsRetriedForEver(t *testing.T) {
-	r, endpoint, _ := start(t, nil)
+// A collision names the row that is in the way, and ends when that row goes, without waiting for a turn.
+func TestCollisionWithForeignRow(t *testing.T) {
+	r, endpoint, _ := start(t, func(o *nbsync.Options) { o.RetryMin, o.RetryMax = time.Hour, time.Hour })
 	r.store.Synced()
 	nodes(t, r, "n1")
 	other := observe(t, endpoint)

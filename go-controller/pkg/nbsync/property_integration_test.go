@@ -26,7 +26,7 @@ import (
 
 // TestMain lowers the number of examples: each one has a server of its own. More with -rapid.checks.
 func TestMain(m *testing.M) {
-	for name, value := range map[string]string{"rapid.checks": "25", "rapid.nofailfile": "true"} {
+	for name, value := range map[string]string{"rapid.checks": "20", "rapid.nofailfile": "true"} {
 		if err := flag.Set(name, value); err != nil {
 			panic(err)
 		}
