@@ -18,7 +18,7 @@ UNIT := ./go-controller/...
 # Packages whose integration tests need root, Open vSwitch or OVN run one at a time: they share the CPU.
 INTEGRATION_FLAGS := -race -tags integration -p 1 -timeout 20m
 FOCUS ?= Granular Checks: Pods
-SKIP ?=
+SKIP ?= Feature:SCTPConnectivity
 
 .PHONY: help build demo test unit integration e2e bench lint generate lab-up lab-down conformance tools lab-tools clean
 

@@ -67,6 +67,7 @@ func serveCNI(ctx context.Context, host node.Host, registerer prometheus.Registe
 		Userspace:  host.DatapathType == "netdev",
 		OVSDB:      []string{host.Config.OVSDB},
 		Client:     host.Kube,
+		Ready:      host.Ready,
 		Registerer: registerer,
 	})
 	if err != nil {

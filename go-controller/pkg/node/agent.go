@@ -60,20 +60,22 @@ type Agent struct {
 	patcher      kube.Patcher
 	events       kube.Recorder
 
-	// integration is used by the chassis loop alone, published by the annotations loop alone.
+	// integration is used by the chassis loop alone, published by the annotations loop alone, greeter by
+	// the tunnels loop alone.
 	integration integration
 	published   published
+	greeter     greeter
 
 	loops loops
 }
 
 // loops are the reconcilers, one a kind of host object.
 type loops struct {
-	uplink, chassis, mgmtport, masquerade, annotations, ready *reconcile.Loop
+	uplink, chassis, mgmtport, masquerade, annotations, tunnels, ready *reconcile.Loop
 }
 
 func (l loops) all() []*reconcile.Loop {
-	return []*reconcile.Loop{l.uplink, l.chassis, l.mgmtport, l.masquerade, l.annotations, l.ready}
+	return []*reconcile.Loop{l.uplink, l.chassis, l.mgmtport, l.masquerade, l.annotations, l.tunnels, l.ready}
 }
 
 type namedWork struct {
@@ -100,6 +102,7 @@ func New(cfg config.Node, opts Options) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, opts: opts, kube: client, facts: newFacts(), tables: nft.Kernel(),
 		node: kube.NewNodeMirror(), patcher: kube.NewPatcher(client.CoreV1()),
+		greeter: greeter{send: sendDatagram},
 	}
 	a.loops.ready = reconcile.New("readiness", a.reconcileReadiness, nil)
 	for loop, work := range map[**reconcile.Loop]namedWork{
@@ -108,6 +111,7 @@ func New(cfg config.Node, opts Options) (*Agent, error) {
 		&a.loops.mgmtport:    {"management port", a.reconcileManagementPort},
 		&a.loops.masquerade:  {"masquerade", a.reconcileMasquerade},
 		&a.loops.annotations: {"annotations", a.reconcileAnnotations},
+		&a.loops.tunnels:     {"tunnels", a.reconcileTunnels},
 	} {
 		*loop = reconcile.New(work.name, work.do, a.loops.ready.Wake)
 	}

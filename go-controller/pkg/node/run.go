@@ -149,6 +149,9 @@ func (a *Agent) databaseEvent(m model.Model) {
 		name = row.Name
 	case *vswitchdb.Interface:
 		name = row.Name
+		if row.Type == ovs.Geneve {
+			a.loops.tunnels.Wake()
+		}
 	}
 	record, _ := a.facts.getUplink()
 	switch name {

@@ -1,6 +1,8 @@
 package ovs
 
 import (
+	"net/netip"
+
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/vswitchdb"
 )
@@ -10,6 +12,7 @@ const (
 	System     = "system"
 	Netdev     = "netdev"
 	Internal   = "internal"
+	Geneve     = "geneve"
 	FailSecure = "secure"
 	// FailStandalone is the value for "not set" too: the bridge is a learning switch.
 	FailStandalone = ""
@@ -47,6 +50,8 @@ type PortState struct {
 	OFPort int
 	// Error is why it failed.
 	Error string
+	// Remote is the far end of a tunnel; the zero Addr where there is none.
+	Remote netip.Addr
 
 	portUUID, interfaceUUID string
 }
@@ -89,7 +94,7 @@ func Monitors() []ovsdb.Monitor {
 		{Table: vswitchdb.OpenvSwitchTable, Columns: []string{"bridges", "external_ids"}},
 		{Table: vswitchdb.BridgeTable, Columns: []string{"name", "datapath_type", "fail_mode", "other_config", "external_ids", "ports"}},
 		{Table: vswitchdb.PortTable, Columns: []string{"name", "interfaces"}},
-		{Table: vswitchdb.InterfaceTable, Columns: []string{"name", "type", "mac", "mtu_request", "external_ids", "ofport", "error"}},
+		{Table: vswitchdb.InterfaceTable, Columns: []string{"name", "type", "mac", "mtu_request", "external_ids", "ofport", "error", "options"}},
 	}
 }
 
@@ -125,9 +130,18 @@ func portState(bridge, portUUID, interfaceUUID string, i *vswitchdb.Interface) P
 		Port: Port{
 			Name: i.Name, Bridge: bridge, Type: i.Type, MAC: deref(i.MAC), MTU: deref(i.MTURequest), ExternalIDs: i.ExternalIDs,
 		},
-		OFPort: deref(i.Ofport), Error: deref(i.Error),
+		OFPort: deref(i.Ofport), Error: deref(i.Error), Remote: remote(i.Options),
 		portUUID: portUUID, interfaceUUID: interfaceUUID,
 	}
+}
+
+// remote is the far end in a tunnel's options; other forms ("flow") are none.
+func remote(options map[string]string) netip.Addr {
+	a, err := netip.ParseAddr(options["remote_ip"])
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a
 }
 
 func deref[T any](p *T) T {
