@@ -7,6 +7,7 @@
 //	-run TestIPv4/Churn   one scenario
 //	-keep                 leaves the labs up, and uses those that are
 //	-prefix e2e           first part of the labs' names
+//	-bin DIR              the product's executables; without it those in _output/bin
 //
 // OVNKUBE_E2E_RACE=ipv4 (or ipv6, dual, all) builds the product with the race detector for that family.
 package e2e

@@ -101,12 +101,6 @@ func (e *env) damages(node string) []damage {
 			_, err := os.Stat(e.path(node, "/etc/cni/net.d/"+names.CNIConfFile))
 			return err
 		}},
-		{"fail mode of the integration bridge removed", "ovs-vsctl del-fail-mode br-int", func() error {
-			if m := e.on(node, "ovs-vsctl", "get-fail-mode", names.IntegrationBridge); m != "secure" {
-				return fmt.Errorf("fail mode is %q", m)
-			}
-			return nil
-		}},
 	}
 	if e.hasTable(node, "netdev", names.NFTUplinkTable) == nil {
 		list = append(list, damage{"nftables table of the uplink removed", "nft delete table netdev " + names.NFTUplinkTable,

@@ -19,6 +19,7 @@ import (
 type options struct {
 	keep   bool
 	prefix string
+	bin    string
 	// ctx ends when the run is interrupted.
 	ctx context.Context
 }
@@ -29,6 +30,7 @@ var run options
 func TestMain(m *testing.M) {
 	flag.BoolVar(&run.keep, "keep", false, "leave the labs up, and use those that are")
 	flag.StringVar(&run.prefix, "prefix", "e2e", "first part of the labs' names")
+	flag.StringVar(&run.bin, "bin", "", "folder with the product's executables (default: _output/bin)")
 	flag.Parse()
 	if os.Geteuid() != 0 {
 		fmt.Fprintln(os.Stderr, "e2e tests make network namespaces and need root")
