@@ -70,7 +70,10 @@ func TestPlan(t *testing.T) {
 		"column of ours": {func(_ *nbdb.LogicalSwitch, p *row) { p.Type = "x" }, []string{`update Logical_Switch_Port {"type":""}`}},
 		"optional column": {func(_ *nbdb.LogicalSwitch, p *row) { p.Tag = &tag },
 			[]string{`update Logical_Switch_Port {"tag":["set",[]]}`}},
-		"map": {func(_ *nbdb.LogicalSwitch, p *row) { delete(p.Options, "iface-id-ver"); p.Options["requested-chassis"] = "x" },
+		"map": {func(_ *nbdb.LogicalSwitch, p *row) {
+			delete(p.Options, "iface-id-ver")
+			p.Options["requested-chassis"] = "x"
+		},
 			[]string{`update Logical_Switch_Port {"options":["map",[["iface-id-ver","uid-0"],["requested-chassis","node-0"]]]}`}},
 		"set in another order": {func(_ *nbdb.LogicalSwitch, p *row) { p.Addresses = append([]string{}, p.Addresses...) }, nil},
 		"server's columns": {func(_ *nbdb.LogicalSwitch, p *row) {
@@ -82,7 +85,9 @@ func TestPlan(t *testing.T) {
 			[]string{`update Logical_Switch_Port {"external_ids":["map",[`}},
 		"somebody's key in external_ids": {func(_ *nbdb.LogicalSwitch, p *row) { p.ExternalIDs["x"] = "y" },
 			[]string{`update Logical_Switch_Port {"external_ids":["map",[`}},
-		"somebody's row": {func(_ *nbdb.LogicalSwitch, p *row) { p.ExternalIDs = nil; p.Name = "x" },
+		"somebody's row": {func(_ *nbdb.LogicalSwitch, p *row) {
+			p.ExternalIDs["k8s.ovn.org/owner-controller"], p.Name = "another", "x"
+		},
 			[]string{`insert Logical_Switch_Port`, `mutate Logical_Switch [["ports","insert",["named-uuid",`}},
 	} {
 		store := nbstate.NewStore()
@@ -150,6 +155,23 @@ func TestDeletions(t *testing.T) {
 	store.Delete(nodeOwner(0))
 	want = []string{"delete Logical_Switch"}
 	if diff := cmp.Diff(want, summary(t, planned(t, db, store, pod(0), nodeOwner(0)))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A row of ours that somebody put into a set of theirs is taken out of that too: else it would live on.
+func TestDeletedRowLeavesForeignSets(t *testing.T) {
+	store := nbstate.NewStore()
+	mustSet(t, store, pod(0), podOn(0, 0))
+	store.Delete(pod(0))
+	store.Synced()
+	db := memory(t, map[string]model.Model{
+		uuidSwitch: &nbdb.LogicalSwitch{Name: "theirs", Ports: []string{uuidPort, uuidOther}},
+		uuidPort:   asInDatabase(pod(0), podOn(0, 0).Rows[0]),
+		uuidOther:  &nbdb.LogicalSwitchPort{Name: "guest"},
+	})
+	want := []string{`mutate Logical_Switch [["ports","delete",["uuid","` + uuidPort + `"]]]`}
+	if diff := cmp.Diff(want, summary(t, planned(t, db, store, pod(0)))); diff != "" {
 		t.Error(diff)
 	}
 }
