@@ -36,7 +36,22 @@ type Generator struct {
 // NewGenerator returns a generator that opens its own connections with a copy of config.
 func NewGenerator(config *rest.Config) (*Generator, error) {
 	g := &Generator{}
-	for range connections {
+	clients, err := separate(config, connections)
+	if err != nil {
+		return nil, err
+	}
+	for _, client := range clients {
+		g.clients = append(g.clients, client.CoreV1().RESTClient())
+	}
+	g.typed = clients[0]
+	g.encode = scheme.Codecs.EncoderForVersion(protobuf.NewSerializer(scheme.Scheme, scheme.Scheme), corev1.SchemeGroupVersion)
+	return g, nil
+}
+
+// separate returns n clients with a connection each.
+func separate(config *rest.Config, n int) ([]kubernetes.Interface, error) {
+	var clients []kubernetes.Interface
+	for range n {
 		own := rest.CopyConfig(config)
 		// client-go shares a connection among equal configurations; a dialer of its own makes them differ.
 		own.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
@@ -44,11 +59,9 @@ func NewGenerator(config *rest.Config) (*Generator, error) {
 		if err != nil {
 			return nil, fmt.Errorf("client for load: %w", err)
 		}
-		g.clients = append(g.clients, client.CoreV1().RESTClient())
-		g.typed = client
+		clients = append(clients, client)
 	}
-	g.encode = scheme.Codecs.EncoderForVersion(protobuf.NewSerializer(scheme.Scheme, scheme.Scheme), corev1.SchemeGroupVersion)
-	return g, nil
+	return clients, nil
 }
 
 // Prepare makes the namespaces, each with the service account that the API server gives to pods.

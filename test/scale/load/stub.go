@@ -20,10 +20,11 @@ import (
 )
 
 const (
-	// stubInFlight is how many patches wait for an answer at a time. A patch costs the API server twice what a creation
-	// costs, so it takes more than twice the load's own number to keep pace; more than the fairness queues of
-	// the API server hold would be refused.
-	stubInFlight = 32
+	// stubConnections and stubInFlight, on all of them together, have been found by trial. A patch costs the API
+	// server twice what a creation costs, so there must be more in flight than the load's own. With many on
+	// one connection the server is slow to serve them and to send events.
+	stubConnections = 4
+	stubInFlight    = 64
 	// onlyMetadata asks for the smallest answer there is.
 	onlyMetadata = mimeType + ";as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 )
@@ -46,6 +47,10 @@ func StartStub(ctx context.Context, config *rest.Config) (*Stub, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client of the stub: %w", err)
 	}
+	patches, err := separate(config, stubConnections)
+	if err != nil {
+		return nil, err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	s := &Stub{stop: stop, todo: make(chan *corev1.Pod, 1<<16)}
 	lw := cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "pods", metav1.NamespaceAll, fields.Everything())
@@ -61,8 +66,8 @@ func StartStub(ctx context.Context, config *rest.Config) (*Stub, error) {
 		defer close(s.todo)
 		informer.RunWithContext(ctx)
 	})
-	for range stubInFlight {
-		s.done.Go(func() { s.annotate(ctx, client) })
+	for i := range stubInFlight {
+		s.done.Go(func() { s.annotate(ctx, patches[i%stubConnections].CoreV1().RESTClient()) })
 	}
 	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
 		stop()
@@ -71,14 +76,14 @@ func StartStub(ctx context.Context, config *rest.Config) (*Stub, error) {
 	return s, nil
 }
 
-func (s *Stub) annotate(ctx context.Context, client kubernetes.Interface) {
+func (s *Stub) annotate(ctx context.Context, client rest.Interface) {
 	address := netip.MustParsePrefix("10.128.0.5/23")
 	value := annotations.FormatPodNetwork(annotations.PodNetwork{
 		Addresses: []netip.Prefix{address}, MAC: addr.MAC(address.Addr()), Gateways: []netip.Addr{netip.MustParseAddr("10.128.0.1")},
 	})
 	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, names.PodNetworksAnnotation, value)
 	for pod := range s.todo {
-		request := client.CoreV1().RESTClient().Patch(types.StrategicMergePatchType).Namespace(pod.Namespace).Resource("pods").Name(pod.Name)
+		request := client.Patch(types.StrategicMergePatchType).Namespace(pod.Namespace).Resource("pods").Name(pod.Name)
 		err := request.SubResource("status").SetHeader("Accept", onlyMetadata).Body(patch).Do(ctx).Error()
 		if err != nil && ctx.Err() == nil {
 			s.mu.Lock()

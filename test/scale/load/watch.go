@@ -3,13 +3,11 @@ package load
 import (
 	"context"
 	"fmt"
-	"net"
 	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
@@ -47,10 +45,11 @@ type Seen struct {
 
 // WatchNodes follows the nodes' subnets.
 func WatchNodes(ctx context.Context, config *rest.Config) (*Watcher, error) {
-	client, err := watchClient(config)
+	clients, err := separate(config, 1)
 	if err != nil {
 		return nil, err
 	}
+	client := clients[0]
 	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{Limit: 1})
 	if err != nil {
 		return nil, fmt.Errorf("list nodes: %w", err)
@@ -60,26 +59,16 @@ func WatchNodes(ctx context.Context, config *rest.Config) (*Watcher, error) {
 
 // WatchPods follows the pods' networks.
 func WatchPods(ctx context.Context, config *rest.Config) (*Watcher, error) {
-	client, err := watchClient(config)
+	clients, err := separate(config, 1)
 	if err != nil {
 		return nil, err
 	}
+	client := clients[0]
 	list, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{Limit: 1})
 	if err != nil {
 		return nil, fmt.Errorf("list pods: %w", err)
 	}
 	return newWatcher(ctx, client.CoreV1().Pods("").Watch, list.ResourceVersion, names.PodNetworksAnnotation)
-}
-
-// watchClient returns a client with a connection of its own.
-func watchClient(config *rest.Config) (kubernetes.Interface, error) {
-	own := rest.CopyConfig(config)
-	own.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
-	client, err := kubernetes.NewForConfig(own)
-	if err != nil {
-		return nil, fmt.Errorf("client for watch: %w", err)
-	}
-	return client, nil
 }
 
 func newWatcher(ctx context.Context, open opener, version, annotation string) (*Watcher, error) {
