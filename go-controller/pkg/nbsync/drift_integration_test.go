@@ -167,6 +167,15 @@ func TestForeignRowsSurvive(t *testing.T) {
 	if diff := cmp.Diff(before, srv.Dump()); diff != "" {
 		t.Error(diff)
 	}
+	for column, want := range map[string]string{
+		"Port_Group pg ports": guest, "Logical_Switch n1 ports": guest, "NB_Global . external_ids": "foreign", "NB_Global . options": "foreign",
+		"Logical_Switch n1 acls": "-", "Logical_Switch n1 load_balancer": "-", "Logical_Switch n1 load_balancer_group": "-",
+		"Logical_Router r nat": "-", "Logical_Router r static_routes": ", ",
+	} {
+		if got := srv.Ctl(append([]string{"get"}, strings.Fields(column)...)...); !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %q in it", column, got, want)
+		}
+	}
 	if n := srv.Transactions() - transactions; n != 2 {
 		t.Errorf("%d transactions for a pod that came and went", n)
 	}

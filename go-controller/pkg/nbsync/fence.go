@@ -6,6 +6,7 @@ import (
 	"time"
 
 	libovsdb "github.com/ovn-org/libovsdb/ovsdb"
+	"k8s.io/klog/v2"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
@@ -146,10 +147,10 @@ func (s *Syncer) takeOver(ctx context.Context) error {
 	switch v.result {
 	case resultFenced:
 		return s.fence.lost(s.database())
-	case resultRefused:
-		return fmt.Errorf("claiming the northbound database for %q: %w", s.fence.identity, v.err)
-	case resultTransient:
-		s.resumeAt = time.Now().Add(s.pause.next())
+	case resultRefused, resultTransient:
+		d := s.pause.next()
+		s.resumeAt = time.Now().Add(d)
+		klog.FromContext(ctx).Error(v.err, "Cannot claim the northbound database; trying again", "identity", s.fence.identity, "after", d)
 	}
 	return nil
 }

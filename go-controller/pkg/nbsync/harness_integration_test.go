@@ -109,7 +109,7 @@ func (r *replica) delete(o nbstate.Owner) uint64 {
 // await waits for a result of the generation that match accepts.
 func (r *replica) await(tb T, o nbstate.Owner, generation uint64, what string, match func(nbsync.Result) bool) nbsync.Result {
 	tb.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(time.Minute)
 	for {
 		res, changed := r.result(o)
 		if res.Generation >= generation && res.Generation > 0 && match(res) {
@@ -139,7 +139,7 @@ func (r *replica) awaitError(tb T, o nbstate.Owner, generation uint64, part stri
 func eventually(tb T, what string, check func() error) {
 	tb.Helper()
 	var err error
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if err = check(); err == nil {
 			return
 		}
