@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -50,7 +52,11 @@ func newCleanupCommand() *cobra.Command {
 	}
 	cfg := config.AddNodeFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := config.Load(cmd.Flags(), nil); err != nil {
+		if err := config.Load(cmd.Flags(), os.Environ()); err != nil {
+			return err
+		}
+		// First, so that no pod is started on what is being taken away.
+		if err := cni.RemoveConfList(cfg.CNIConfDir); err != nil {
 			return err
 		}
 		return node.Cleanup(cmd.Context(), *cfg)
@@ -58,9 +64,11 @@ func newCleanupCommand() *cobra.Command {
 	return cmd
 }
 
-// serveCNI serves the container runtime until ctx ends. The network configuration list comes last: it is
-// what tells the runtime that the node's network is ready.
+// serveCNI serves the container runtime until ctx ends or something fails; it can be called again. The network
+// configuration list comes last: it is what tells the runtime that the node's network is ready.
 func serveCNI(ctx context.Context, host node.Host, registerer prometheus.Registerer) error {
+	// A registry of its own: the next attempt's metrics take the place of this one's.
+	registry := prometheus.NewRegistry()
 	server, err := cni.New(cni.Options{
 		NodeName:   host.Config.NodeName,
 		MTU:        host.Config.MTU,
@@ -68,27 +76,31 @@ func serveCNI(ctx context.Context, host node.Host, registerer prometheus.Registe
 		OVSDB:      []string{host.Config.OVSDB},
 		Client:     host.Kube,
 		Ready:      host.Ready,
-		Registerer: registerer,
+		Registerer: registry,
 	})
 	if err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return server.Run(ctx) })
+	if err := registerer.Register(registry); err != nil {
+		return fmt.Errorf("metrics of the CNI server: %w", err)
+	}
+	defer registerer.Unregister(registry)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Run(groupCtx) })
 	group.Go(func() error {
 		select {
 		case <-server.Serving():
-		case <-ctx.Done():
+		case <-groupCtx.Done():
 			return nil
 		}
-		if err := cni.KeepConfList(ctx, host.Config.CNIConfDir); err != nil {
+		if err := cni.KeepConfList(groupCtx, host.Config.CNIConfDir); err != nil {
 			return fmt.Errorf("announce the network to the container runtime: %w", err)
 		}
 		return nil
 	})
 	err = group.Wait()
-	if host.Config.RemoveCNIConf {
-		return cni.RemoveConfList(host.Config.CNIConfDir)
+	if host.Config.RemoveCNIConf && ctx.Err() != nil { // at shutdown, not for a failure that is tried again
+		err = errors.Join(err, cni.RemoveConfList(host.Config.CNIConfDir))
 	}
 	return err
 }

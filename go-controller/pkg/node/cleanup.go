@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/klog/v2"
+	"sigs.k8s.io/knftables"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
@@ -55,7 +56,8 @@ func Cleanup(ctx context.Context, cfg config.Node) error {
 	if _, err := ovs.Ensure(ctx, db, leavings(ovs.Observe(db))); err != nil {
 		return err
 	}
-	err = errors.Join(tables.Remove(ctx, nft.Masquerade(nil, nil)), tables.Remove(ctx, nft.Uplink("")))
+	err = errors.Join(tables.Remove(ctx, nft.Masquerade(nil, nil)), tables.Remove(ctx, nft.Uplink("")),
+		tables.Remove(ctx, nft.Table{Family: knftables.InetFamily, Name: names.NFTPodTable}))
 	if err != nil {
 		return err
 	}
@@ -118,7 +120,7 @@ func devicesGone() error {
 			return err
 		}
 		if d != nil {
-			return fmt.Errorf("device %s is still there: is ovs-vswitchd running?", name)
+			return fmt.Errorf("device %s is still there: is ovs-vswitchd running, and ovn-controller stopped (it makes %s again)?", name, names.IntegrationBridge)
 		}
 	}
 	return nil
