@@ -20,14 +20,17 @@ const (
 	leaseName      = "ovn-kubernetes-master"
 )
 
-// A leader that cannot renew stops after renewDeadline, well before another can take over.
-const (
-	leaseDuration = 15 * time.Second
-	renewDeadline = 10 * time.Second
-	retryPeriod   = 2 * time.Second
-	// hungAfter: a leader whose lease has expired for so long is hung, not unlucky.
-	hungAfter = 20 * time.Second
-)
+// timing of the election. A leader that cannot renew stops after deadline, well before another can take over.
+type timing struct {
+	lease, deadline, retry time.Duration
+}
+
+func defaultTiming() timing {
+	return timing{lease: 15 * time.Second, deadline: 10 * time.Second, retry: 2 * time.Second}
+}
+
+// hungAfter: a leader whose lease has expired for so long is hung, not unlucky.
+const hungAfter = 20 * time.Second
 
 var errLeaseLost = errors.New("the leader's lease was lost")
 
@@ -39,7 +42,7 @@ type election struct {
 	leading chan context.Context
 }
 
-func newElection(client coordinationv1.LeasesGetter, identity string, gauge prometheus.Gauge) (*election, error) {
+func newElection(client coordinationv1.LeasesGetter, identity string, gauge prometheus.Gauge, t timing) (*election, error) {
 	e := &election{gauge: gauge, leading: make(chan context.Context, 1)}
 	var err error
 	e.elector, err = leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
@@ -49,9 +52,9 @@ func newElection(client coordinationv1.LeasesGetter, identity string, gauge prom
 			Client:     client,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
 		},
-		LeaseDuration:   leaseDuration,
-		RenewDeadline:   renewDeadline,
-		RetryPeriod:     retryPeriod,
+		LeaseDuration:   t.lease,
+		RenewDeadline:   t.deadline,
+		RetryPeriod:     t.retry,
 		ReleaseOnCancel: true,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(ctx context.Context) { e.leading <- ctx },

@@ -120,7 +120,7 @@ func (m *Master) Run(ctx context.Context) error {
 			return nil
 		}
 	}
-	e, err := newElection(clients.Coordination, m.cfg.Identity, m.metrics.leader)
+	e, err := newElection(clients.Coordination, m.cfg.Identity, m.metrics.leader, defaultTiming())
 	if err != nil {
 		return err
 	}
