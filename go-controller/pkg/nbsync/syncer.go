@@ -139,7 +139,7 @@ func (s *Syncer) collect(now time.Time) (next time.Time) {
 }
 
 func (s *Syncer) database() *database {
-	return &database{catalog: s.catalog, cache: s.client.Cache(), controller: s.opts.Controller}
+	return newDatabase(s.catalog, s.client.Cache(), s.opts.Controller)
 }
 
 func (s *Syncer) publishCounts() {
