@@ -134,7 +134,8 @@ func (w *watcher) link(m nl.Message) {
 	if data, ok := find(m.Data[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME); ok {
 		name = nlenc.String(data)
 	}
-	if m.Header.Type == unix.RTM_DELLINK {
+	// A device that leaves a bridge is announced as deleted too, of that family: it is still there.
+	if m.Header.Type == unix.RTM_DELLINK && m.Data[0] != unix.AF_BRIDGE {
 		delete(w.names, index)
 	} else {
 		w.names[index] = name
