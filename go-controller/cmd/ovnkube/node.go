@@ -30,6 +30,7 @@ func newNodeCommand() *cobra.Command {
 		registry := newRegistry()
 		agent, err := node.New(*cfg, node.Options{
 			Registerer: registry,
+			PodGuard:   cni.PodGuard(),
 			Serve: func(ctx context.Context, host node.Host) error {
 				return serveCNI(ctx, host, registry)
 			},

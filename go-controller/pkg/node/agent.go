@@ -33,6 +33,8 @@ type Options struct {
 	// Serve serves pods (the CNI server). It is called when the node is ready for pods, must run
 	// until ctx ends, and is called again, after a pause, when it fails. Nil means that no pods are served.
 	Serve func(ctx context.Context, h Host) error
+	// PodGuard is kept in place, with the userspace datapath, beside the agent's own tables. The zero Table is none.
+	PodGuard nft.Table
 }
 
 // Host is what Serve needs to know.

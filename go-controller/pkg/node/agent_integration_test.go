@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/cni"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node"
@@ -53,7 +54,7 @@ func startAgent(t *testing.T, api *nodetest.API) *running {
 func startAgentWith(t *testing.T, api *nodetest.API, cfg config.Node) *running {
 	t.Helper()
 	r := &running{done: make(chan error, 1), served: make(chan struct{}), before: goleak.IgnoreCurrent()}
-	a, err := node.New(cfg, node.Options{RESTConfig: api.Config(), Serve: func(ctx context.Context, _ node.Host) error {
+	a, err := node.New(cfg, node.Options{RESTConfig: api.Config(), PodGuard: cni.PodGuard(), Serve: func(ctx context.Context, _ node.Host) error {
 		close(r.served)
 		<-ctx.Done()
 		return nil

@@ -74,6 +74,7 @@ func TestRepair(t *testing.T) {
 		{"masquerade table", "nft delete table inet ovn-kubernetes", contains("nft list ruleset", "masquerade")},
 		{"masquerade rules", "nft flush table inet ovn-kubernetes", contains("nft list ruleset", "masquerade")},
 		{"uplink drop", "nft delete table netdev ovn-kubernetes-uplink", contains("nft list table netdev ovn-kubernetes-uplink", "drop")},
+		{"guard of pods' veths", "nft delete table inet ovn-kubernetes-pods", contains("nft list table inet ovn-kubernetes-pods", "drop")},
 		{"whole ruleset", "nft flush ruleset", all(contains("nft list ruleset", "masquerade"), contains("nft list ruleset", "drop"))},
 		{"host address", "ip addr del 172.18.0.11/24 dev br-ex", all(contains("ip addr show br-ex", "172.18.0.11/24"),
 			contains("ip route", "default via 172.18.0.1 dev br-ex"), contains("ip netns exec peer ping -c 1 -W 0.1 172.18.0.11", "1 received"))},

@@ -19,6 +19,8 @@ type facts struct {
 	subnets []netip.Prefix
 	// systemID is the chassis' name.
 	systemID string
+	// tunnelDevice is the device through which tunnels leave.
+	tunnelDevice string
 	// mtuProblem is why pods' packets do not fit through the uplink.
 	mtuProblem error
 	// ready is closed when pods can be served for the first time.
@@ -77,6 +79,18 @@ func (f *facts) getSystemID() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.systemID
+}
+
+func (f *facts) setTunnelDevice(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tunnelDevice = name
+}
+
+func (f *facts) getTunnelDevice() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tunnelDevice
 }
 
 func (f *facts) setMTUProblem(err error) (changed bool) {

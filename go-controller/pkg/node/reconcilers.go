@@ -56,7 +56,12 @@ func (a *Agent) reconcileChassis(ctx context.Context) error {
 	if !encap.IsValid() {
 		encap = uplink.Primary(a.cfg.ClusterSubnets[0].Prefix.Addr().Is4())
 	}
-	if err := a.checkMTU(uplink, encap); err != nil {
+	carrier, err := tunnelDevice(uplink, encap, hostnet.Carrier)
+	if err != nil {
+		return err
+	}
+	a.facts.setTunnelDevice(carrier.Name)
+	if err := a.checkMTU(carrier, encap); err != nil {
 		return err
 	}
 	state := ovs.Observe(a.db)
@@ -89,9 +94,24 @@ func (a *Agent) reconcileChassis(ctx context.Context) error {
 	return err
 }
 
+// tunnelDevice is the device through which the tunnels leave: the uplink, or the one that carries --encap-ip.
+func tunnelDevice(uplink bridge.Record, encap netip.Addr, carrier func(netip.Addr) (*hostnet.Link, error)) (hostnet.Link, error) {
+	if slices.ContainsFunc(uplink.Addresses, func(a hostnet.Address) bool { return a.Prefix.Addr() == encap }) {
+		return hostnet.Link{Name: uplink.NIC, MTU: uplink.MTU}, nil
+	}
+	link, err := carrier(encap)
+	if err != nil {
+		return hostnet.Link{}, err
+	}
+	if link == nil {
+		return hostnet.Link{}, reconcile.Waiting(fmt.Sprintf("--encap-ip %s is on no device of this host: set it to one of the host's addresses, or leave it out for that of %s", encap, uplink.NIC))
+	}
+	return *link, nil
+}
+
 // checkMTU refuses to go on when pods' packets would not fit.
-func (a *Agent) checkMTU(uplink bridge.Record, encap netip.Addr) error {
-	err := mtu.Check(a.cfg.MTU, uplink.NIC, uplink.MTU, encap)
+func (a *Agent) checkMTU(carrier hostnet.Link, encap netip.Addr) error {
+	err := mtu.Check(a.cfg.MTU, carrier.Name, carrier.MTU, encap)
 	if a.facts.setMTUProblem(err) {
 		a.loops.mgmtport.Wake()
 		a.loops.annotations.Wake()
@@ -107,8 +127,12 @@ func (a *Agent) reconcileManagementPort(ctx context.Context) error {
 	if err := a.facts.getMTUProblem(); err != nil {
 		return reconcile.Waiting(err.Error())
 	}
-	if _, known := a.facts.getUplink(); !known { // forwarding is switched on only when the NIC's settings are recorded
+	uplink, known := a.facts.getUplink()
+	if !known { // forwarding is switched on only when the NIC's settings are recorded
 		return reconcile.Waiting("the physical NIC is not known yet")
+	}
+	if err := checkPools(uplink, a.clusterPrefixes()); err != nil {
+		return err
 	}
 	subnets := a.facts.getSubnets()
 	if len(subnets) == 0 {
@@ -139,6 +163,26 @@ func (a *Agent) reconcileManagementPort(ctx context.Context) error {
 		klog.InfoS("Management port", "action", action)
 	}
 	return hostnet.Apply(ctx, actions...)
+}
+
+// checkPools refuses pools that lie over the host's own network: the route to them would lead into the tunnels what
+// belongs to the wire, and cut the node off.
+func checkPools(uplink bridge.Record, pools []netip.Prefix) error {
+	own := make([]netip.Addr, 0, len(uplink.Addresses)+len(uplink.Routes))
+	for _, a := range uplink.Addresses {
+		own = append(own, a.Prefix.Addr())
+	}
+	for _, r := range uplink.Routes {
+		own = append(own, r.Gateway)
+	}
+	for _, address := range own {
+		for _, pool := range pools {
+			if pool.Contains(address) {
+				return reconcile.Waiting(fmt.Sprintf("--cluster-subnets %s overlaps the network of %s, which has %s: choose pools that no host's network uses", pool, uplink.NIC, address))
+			}
+		}
+	}
+	return nil
 }
 
 func noSubnets(node string) error {
@@ -175,8 +219,13 @@ func (a *Agent) learnSubnets(node *kube.Node) {
 	}
 }
 
-// reconcileMasquerade keeps the table that gives pods' traffic the host's address.
+// reconcileMasquerade keeps the table that gives pods' traffic the host's address, and the one that guards pods' veths.
 func (a *Agent) reconcileMasquerade(ctx context.Context) error {
+	if a.userspace() && a.opts.PodGuard.Name != "" {
+		if _, err := a.tables.Ensure(ctx, a.opts.PodGuard); err != nil {
+			return err
+		}
+	}
 	subnets := a.facts.getSubnets()
 	if len(subnets) == 0 {
 		return noSubnets(a.cfg.NodeName)

@@ -116,8 +116,14 @@ func (a *Agent) deviceEvent(e hostnet.Event) {
 		}
 	case !known:
 		a.loops.uplink.Wake() // a device, address or default route that was waited for
+	case e.Device != "" && e.Device == a.facts.getTunnelDevice():
+		a.loops.chassis.Wake()
+		a.loops.annotations.Wake()
 	case e.Address:
 		a.loops.annotations.Wake()
+		if a.cfg.EncapIP.IsValid() {
+			a.loops.chassis.Wake()
+		}
 	case e.Device == "":
 		a.loops.uplink.Wake()
 		a.loops.mgmtport.Wake()
@@ -125,7 +131,7 @@ func (a *Agent) deviceEvent(e hostnet.Event) {
 }
 
 func (a *Agent) tableEvent(table string) {
-	if table != names.NFTTable {
+	if table == "" || table == names.NFTUplinkTable {
 		a.loops.uplink.Wake()
 	}
 	if table != names.NFTUplinkTable {

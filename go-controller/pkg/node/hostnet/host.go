@@ -55,6 +55,29 @@ func isDefault(r netlink.Route) bool {
 	return ones == 0
 }
 
+// Carrier returns the device that has the address; nil, nil when none has.
+func Carrier(address netip.Addr) (*Link, error) {
+	found, err := complete(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range found {
+		if prefix, ok := fromIPNet(a.IPNet); !ok || prefix.Addr() != address {
+			continue
+		}
+		link, err := netlink.LinkByIndex(a.LinkIndex)
+		if errors.As(err, &netlink.LinkNotFoundError{}) {
+			return nil, nil // gone meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("device of address %s: %w", address, err)
+		}
+		decoded := decodeLink(link)
+		return &decoded, nil
+	}
+	return nil, nil
+}
+
 // HostAddresses returns the addresses of global scope on all devices but the named ones, sorted.
 func HostAddresses(except ...string) ([]netip.Prefix, error) {
 	links, err := complete(netlink.LinkList)

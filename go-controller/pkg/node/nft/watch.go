@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	nl "github.com/mdlayher/netlink"
 	"github.com/mdlayher/netlink/nlenc"
@@ -21,6 +22,9 @@ const (
 	tableAttribute = 1
 )
 
+// ours are the tables that are kept in place.
+var ours = []string{names.NFTTable, names.NFTUplinkTable, names.NFTPodTable}
+
 // Watch calls notify with the name of a table of ours that somebody, this process included, has changed, until
 // ctx ends. With "" anything may have changed; so is the first call, when watching has begun.
 func Watch(ctx context.Context, notify func(table string)) error {
@@ -37,7 +41,7 @@ func Watch(ctx context.Context, notify func(table string)) error {
 			if attributes.Type() != tableAttribute {
 				continue
 			}
-			if table := nlenc.String(attributes.Bytes()); table == names.NFTTable || table == names.NFTUplinkTable {
+			if table := nlenc.String(attributes.Bytes()); slices.Contains(ours, table) {
 				notify(table)
 			}
 			return
