@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	"k8s.io/klog/v2"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/cni/plumb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/cni/protocol"
 )
 
@@ -118,6 +120,9 @@ func (s *Server) dispatch(ctx context.Context, r *request, t *stages) (json.RawM
 	defer release()
 	switch r.Command {
 	case protocol.Add:
+		if !plumb.NetnsAlive(r.Netns) {
+			return nil, failed(stageVeth, fmt.Errorf("%w: %s", plumb.ErrNoNetns, r.Netns), "does the node agent see the runtime's network namespaces?")
+		}
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		defer s.netns.watch(r.Netns, func() { cancel(errNetnsGone) })()

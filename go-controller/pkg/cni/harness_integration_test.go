@@ -50,6 +50,7 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(w.dir) })
+	t.Cleanup(w.showLogs)
 	w.startDatabases()
 	w.start("ovs-vswitchd", "unix:"+w.path("db.sock"))
 	w.run("ovs-vsctl", "--no-wait", "init")
@@ -58,8 +59,9 @@ func newWorld(t testing.TB) *world {
 		"external_ids:ovn-monitor-all=true")
 	w.run("ovs-vsctl", "add-br", names.IntegrationBridge, "--", "set", "bridge", names.IntegrationBridge, "datapath_type=netdev", "fail_mode=secure")
 	w.start("ovn-northd", "--ovnnb-db=unix:"+w.path("central.sock"), "--ovnsb-db=unix:"+w.path("central.sock"))
+	w.run("ovn-nbctl", "--wait=sb", "ls-add", testNode)
+	// ovn-controller 23.03 dies when the southbound database is still empty.
 	w.start("ovn-controller", "unix:"+w.path("db.sock"))
-	w.run("ovn-nbctl", "ls-add", testNode)
 	w.run("ovn-nbctl", "--wait=hv", "sync")
 	return w
 }
@@ -80,6 +82,20 @@ func (w *world) startDatabases() {
 func (w *world) startLocalDatabase() {
 	w.daemons["local ovsdb-server"] = w.start("ovsdb-server", "--unixctl="+w.path("local.ctl"), "--remote=punix:"+w.path("db.sock"), w.path("conf.db"))
 	w.awaitFile(w.path("db.sock"))
+}
+
+// showLogs shows the ends of the daemons' logs when the test has failed.
+func (w *world) showLogs() {
+	if !w.Failed() {
+		return
+	}
+	for _, name := range []string{"ovs-vswitchd", "ovn-controller", "ovn-northd"} {
+		data, err := os.ReadFile(w.path(name + ".log"))
+		if err != nil {
+			continue
+		}
+		w.Logf("%s:\n%s", name, data[max(0, len(data)-2000):])
+	}
 }
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
@@ -208,8 +224,7 @@ func (w *world) newPod(n int) *pod {
 		Gateways:  []netip.Addr{netip.MustParseAddr("10.128.0.1"), netip.MustParseAddr("fd01::1")},
 		Routes:    []annotations.Route{{Destination: netip.MustParsePrefix("192.0.2.0/24"), NextHop: netip.MustParseAddr("10.128.0.3")}},
 	}
-	w.run("ip", "netns", "add", filepath.Base(p.netns))
-	w.Cleanup(func() { exec.Command("ip", "netns", "del", filepath.Base(p.netns)).Run() })
+	w.addNetns(filepath.Base(p.netns))
 	_, err := w.kube.CoreV1().Pods("default").Create(context.Background(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "default", Name: p.name, UID: ktypes.UID(p.uid),
 	}}, metav1.CreateOptions{})
@@ -217,6 +232,12 @@ func (w *world) newPod(n int) *pod {
 		w.Fatal(err)
 	}
 	return p
+}
+
+func (w *world) addNetns(name string) {
+	w.Helper()
+	w.run("ip", "netns", "add", name)
+	w.Cleanup(func() { exec.Command("ip", "netns", "del", name).Run() })
 }
 
 // annotate does what the master does for a pod.
@@ -233,8 +254,11 @@ func (w *world) logicalPort(p *pod) {
 }
 
 func logicalPortArgs(p *pod, port string) []string {
-	return []string{"--may-exist", "lsp-add", testNode, port, "--", "lsp-set-addresses", port, p.network.MAC.String() + " " +
-		p.network.Addresses[0].Addr().String() + " " + p.network.Addresses[1].Addr().String(),
+	addresses := p.network.MAC.String()
+	for _, a := range p.network.Addresses {
+		addresses += " " + a.Addr().String()
+	}
+	return []string{"--may-exist", "lsp-add", testNode, port, "--", "lsp-set-addresses", port, addresses,
 		"--", "lsp-set-options", port, "requested-chassis=" + testNode, "iface-id-ver=" + p.uid}
 }
 
