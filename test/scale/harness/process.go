@@ -45,7 +45,8 @@ func Start(c Command) (*Process, error) {
 		return nil, fmt.Errorf("start %s: %w", c.Name, err)
 	}
 	defer f.Close()
-	cmd := exec.Command(c.Path, c.Args...)
+	// Processes end with the namespaces, or in order by Stop: killing them all when a context ends would show as failures.
+	cmd := exec.CommandContext(context.Background(), c.Path, c.Args...)
 	cmd.Env = append(os.Environ(), c.Env...)
 	cmd.Stdout, cmd.Stderr = f, f
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -84,7 +85,11 @@ func (p *Process) Stop(grace time.Duration) time.Duration {
 func (p *Process) Failed() error {
 	select {
 	case <-p.done:
-		return fmt.Errorf("%s ended by itself (%v); last lines of its log:\n%s", p.name, p.err, p.Tail())
+		reason := p.err
+		if reason == nil {
+			reason = errors.New("status 0")
+		}
+		return fmt.Errorf("%s ended by itself: %w; last lines of its log:\n%s", p.name, reason, p.Tail())
 	default:
 		return nil
 	}

@@ -2,15 +2,20 @@ package report
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// versionTimeout is for a program that says its version.
+const versionTimeout = 10 * time.Second
 
 // Machine is what the figures depend on.
 type Machine struct {
@@ -72,7 +77,9 @@ func revision(root string) string {
 
 // output returns the first line a command prints, empty when it fails.
 func output(name string, args ...string) string {
-	out, err := exec.Command(name, args...).Output()
+	ctx, cancel := context.WithTimeout(context.Background(), versionTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, name, args...).Output()
 	if err != nil {
 		return ""
 	}

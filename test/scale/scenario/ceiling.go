@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/ovnkube/ovnkube/test/scale/harness"
@@ -47,7 +48,7 @@ type outcome struct {
 }
 
 // withoutMaster creates the pods on a control plane of their own.
-func (s Scale) withoutMaster(ctx context.Context, env Env, stub bool) (outcome, error) {
+func (s Scale) withoutMaster(ctx context.Context, env Env, stub bool) (o outcome, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	control, err := harness.StartControlPlane(ctx, env.Control)
@@ -75,14 +76,13 @@ func (s Scale) withoutMaster(ctx context.Context, env Env, stub bool) (outcome, 
 		if err != nil {
 			return outcome{}, err
 		}
-		defer annotator.Stop()
+		defer func() { err = errors.Join(err, annotator.Stop()) }()
 	}
 	before, err := control.Usage()
 	if err != nil {
 		return outcome{}, err
 	}
-	o, err := s.load(ctx, generator, watcher, stub)
-	if err != nil {
+	if o, err = s.load(ctx, generator, watcher, stub); err != nil {
 		return o, err
 	}
 	after, err := control.Usage()
