@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/ovn-org/libovsdb/cache"
@@ -20,92 +19,9 @@ type database struct {
 	catalog    catalog
 	cache      *cache.TableCache
 	controller string
-	// lookups counts by table; directories are made for those where many are made.
-	lookups     map[string]int
-	directories map[string]*directory
 }
 
-// directory is a table at one instant, for many look-ups: one in libovsdb's index costs some 12 µs, making
-// the directory a few hundred nanoseconds per row.
-type directory struct {
-	byID    *rowIndex
-	byIndex []*rowIndex
-}
-
-// rowIndex finds rows by a value that rows normally do not share.
-type rowIndex struct {
-	first map[string]row
-	more  map[string][]row
-}
-
-func newRowIndex(size int) *rowIndex {
-	return &rowIndex{first: make(map[string]row, size), more: map[string][]row{}}
-}
-
-func (x *rowIndex) add(value string, r row) {
-	if _, ok := x.first[value]; ok {
-		x.more[value] = append(x.more[value], r)
-		return
-	}
-	x.first[value] = r
-}
-
-func (x *rowIndex) rows(value string) []row {
-	first, ok := x.first[value]
-	if !ok {
-		return nil
-	}
-	return append([]row{first}, x.more[value]...)
-}
-
-// directoryFrom is the ratio of rows to look-ups below which a directory pays.
-const directoryFrom = 50
-
-// directory returns the directory of a table once it pays, else nil.
-func (d *database) directory(t *table, rc *cache.RowCache) *directory {
-	if dir := d.directories[t.name]; dir != nil || !t.marked() {
-		return dir
-	}
-	d.lookups[t.name]++
-	if d.lookups[t.name]*directoryFrom < rc.Len() {
-		return nil
-	}
-	rows := rc.RowsShallow()
-	dir := &directory{byID: newRowIndex(len(rows))}
-	for range t.unique {
-		dir.byIndex = append(dir.byIndex, newRowIndex(len(rows)))
-	}
-	for uuid, m := range rows {
-		r := row{uuid, m}
-		if d.ours(t, m) {
-			dir.byID.add(t.externalIDs(m)[names.RowIDKey], r)
-		}
-		v := reflect.ValueOf(m).Elem()
-		for i, index := range t.unique {
-			dir.byIndex[i].add(indexKey(index, v), r)
-		}
-	}
-	d.directories[t.name] = dir
-	return dir
-}
-
-// indexKey is what a row has in the columns of an index.
-func indexKey(index []*column, v reflect.Value) string {
-	if len(index) == 1 {
-		return v.Field(index[0].field).String()
-	}
-	var parts []string
-	for _, c := range index {
-		parts = append(parts, strconv.Quote(v.Field(c.field).String()))
-	}
-	return strings.Join(parts, ",")
-}
-
-func newDatabase(c catalog, tc *cache.TableCache, controller string) *database {
-	return &database{catalog: c, cache: tc, controller: controller, lookups: map[string]int{}, directories: map[string]*directory{}}
-}
-
-// row is a row of the database. Its model may be shared with the cache and must not be changed.
+// row is a row of the database.
 type row struct {
 	uuid  string
 	model model.Model
@@ -132,11 +48,6 @@ func (d *database) find(key nbstate.Key) ([]row, error) {
 	if t == nil || rc == nil {
 		return nil, fmt.Errorf("table %s is not synced", key.Table)
 	}
-	if dir := d.directory(t, rc); dir != nil {
-		rows := dir.byID.rows(key.ID)
-		sortRows(rows)
-		return rows, nil
-	}
 	where, err := t.conditions(key.ID)
 	if err != nil {
 		return nil, err
@@ -152,12 +63,8 @@ func (d *database) find(key nbstate.Key) ([]row, error) {
 		}
 		rows = append(rows, row{uuid, m})
 	}
-	sortRows(rows)
-	return rows, nil
-}
-
-func sortRows(rows []row) {
 	slices.SortFunc(rows, func(a, b row) int { return strings.Compare(a.uuid, b.uuid) })
+	return rows, nil
 }
 
 // conditions match the rows with an ID.
@@ -205,16 +112,7 @@ func (d *database) idOf(v nbstate.View, t *table, m model.Model) (string, bool) 
 func (d *database) holder(t *table, m model.Model, uuid string) *row {
 	rc := d.cache.Table(t.name)
 	v := reflect.ValueOf(m).Elem()
-	dir := d.directory(t, rc)
-	for i, index := range t.unique {
-		if dir != nil {
-			for _, other := range dir.byIndex[i].rows(indexKey(index, v)) {
-				if other.uuid != uuid {
-					return &other
-				}
-			}
-			continue
-		}
+	for _, index := range t.unique {
 		var where []libovsdb.Condition
 		for _, c := range index {
 			where = append(where, libovsdb.NewCondition(c.name, libovsdb.ConditionEqual, v.Field(c.field).Interface()))

@@ -46,7 +46,7 @@ func memory(tb testing.TB, rows map[string]model.Model) *database {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return newDatabase(c, tc, names.ControllerName)
+	return &database{catalog: c, cache: tc, controller: names.ControllerName}
 }
 
 func pod(i int) nbstate.Owner {
@@ -97,8 +97,6 @@ func asInDatabase(owner nbstate.Owner, r nbstate.Row) model.Model {
 func planned(tb testing.TB, db *database, store *nbstate.Store, owners ...nbstate.Owner) *transaction {
 	tb.Helper()
 	var tx *transaction
-	// Each plan looks at the database anew.
-	db = newDatabase(db.catalog, db.cache, db.controller)
 	store.Read(func(v nbstate.View) {
 		b := newBatch(db, store, v)
 		b.mayPull = func(nbstate.Owner) bool { return true }

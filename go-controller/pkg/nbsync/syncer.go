@@ -139,7 +139,7 @@ func (s *Syncer) collect(now time.Time) (next time.Time) {
 }
 
 func (s *Syncer) database() *database {
-	return newDatabase(s.catalog, s.client.Cache(), s.opts.Controller)
+	return &database{catalog: s.catalog, cache: s.client.Cache(), controller: s.opts.Controller}
 }
 
 func (s *Syncer) publishCounts() {
