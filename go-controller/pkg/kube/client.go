@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
@@ -51,9 +52,21 @@ func load(path, apiServer string) (*rest.Config, error) {
 type Clients struct {
 	Core         corev1.CoreV1Interface
 	Coordination coordinationv1.CoordinationV1Interface
-	// Lease renewals and Events have connections of their own budget: see NewClients.
+	// Events is rate limited.
 	Events corev1.CoreV1Interface
+	// Patches have connections of their own. The API server serves many requests on one connection slowly, and
+	// the events of a watch on the same connection have to wait behind them.
+	Patches []corev1.CoreV1Interface
 }
+
+// patchConnections is how many connections patches are spread over.
+const patchConnections = 4
+
+// dialTimeout and keepAlive of connections for patches; those of client-go for others.
+const (
+	dialTimeout = 30 * time.Second
+	keepAlive   = 30 * time.Second
+)
 
 // Limits of the client that writes Events, which are of no use in masses.
 const (
@@ -81,6 +94,16 @@ func NewClients(cfg *rest.Config) (Clients, error) {
 	events.QPS, events.Burst = eventQPS, eventBurst
 	if c.Events, err = corev1.NewForConfig(events); err != nil {
 		return Clients{}, fmt.Errorf("events client: %w", err)
+	}
+	for range patchConnections {
+		own := rest.CopyConfig(cfg)
+		// Clients of equal configurations share a connection; a dialer of its own makes this one differ.
+		own.Dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext
+		client, err := corev1.NewForConfig(own)
+		if err != nil {
+			return Clients{}, fmt.Errorf("client for patches: %w", err)
+		}
+		c.Patches = append(c.Patches, client)
 	}
 	return c, nil
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 )
 
-// annotationWorkers is how many patches are under way at once. They share one HTTP/2 connection; the API server's
-// fairness decides how many of them it works on. A patch costs the server more than the creation of the pod did, so
-// with few in flight those who create pods would outrun those who annotate them on a busy server.
-const annotationWorkers = 256
+// annotationWorkers is how many patches are under way at once. A patch costs the server more than the creation of the
+// pod did, so with few in flight those who create pods would outrun those who annotate them on a busy
+// server; with more, each only waits longer.
+const annotationWorkers = 64
 
 // annotator keeps annotations as wanted. The engine says what it wants; the patches are made by
 // workers of its own, so that allocation never waits for the network.

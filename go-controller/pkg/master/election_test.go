@@ -15,7 +15,7 @@ import (
 )
 
 func testTiming() timing {
-	return timing{lease: 3 * time.Second, deadline: 2 * time.Second, retry: 20 * time.Millisecond}
+	return timing{lease: 20 * time.Second, deadline: 2 * time.Second, retry: 20 * time.Millisecond}
 }
 
 // replica campaigns; what it did can be asked.

@@ -56,7 +56,7 @@ func (l *leader) lead(ctx context.Context) error {
 	group.Go(func() error {
 		return operate(ctx, l.nb, networkOf(&m.cfg), deps{
 			nodes: m.nodes, pods: m.pods,
-			patcher: kube.NewPatcher(l.clients.Core),
+			patcher: kube.NewPatcher(l.clients.Patches...),
 			events:  kube.NewRecorder(ctx, l.clients.Events, component),
 			metrics: m.metrics, nodeGone: janitor.nodeGone,
 		}, operation{
