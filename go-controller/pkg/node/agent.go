@@ -115,7 +115,7 @@ func New(cfg config.Node, opts Options) (*Agent, error) {
 		&a.loops.annotations: {"annotations", a.reconcileAnnotations},
 		&a.loops.tunnels:     {"tunnels", a.reconcileTunnels},
 	} {
-		*loop = reconcile.New(work.name, work.do, a.loops.ready.Wake)
+		*loop = reconcile.New(work.name, work.do, func() { a.loops.ready.Wake(); a.loops.tunnels.Wake() })
 	}
 	if opts.Registerer != nil {
 		if err := opts.Registerer.Register(newCollector(a.loops)); err != nil {
