@@ -93,6 +93,7 @@ func (e *env) killWhileTalking(v victim, from, to traffic.Place, near, far strin
 	}
 	e.errorsExpected = v.errors
 	stop := e.probe(from, to)
+	began := time.Now()
 	time.Sleep(time.Second)
 	killed := time.Now()
 	back := e.kill(v.component, machine)
@@ -101,6 +102,7 @@ func (e *env) killWhileTalking(v victim, from, to traffic.Place, near, far strin
 	names := []string{"near-" + v.component, "far-" + v.component}
 	fresh := e.startAll(newPod(e.ns, names[0], onNode(near)), newPod(e.ns, names[1], onNode(far)))
 	usable := time.Since(killed)
+	e.Logf("%s: probes started %v before the kill, new pods were ready %v after it", v.component, killed.Sub(began).Round(time.Millisecond), usable.Round(time.Millisecond))
 	e.mustReach(fresh[0], fresh[1], tcp, httpPort)
 	e.mustReach(fresh[1], from, tcp, httpPort)
 	time.Sleep(500 * time.Millisecond)

@@ -29,6 +29,8 @@ type Report struct {
 	Name string
 	// Sent and Lost count requests and those without an answer.
 	Sent, Lost int
+	// LostAt are the times of the first lost requests, after the probe's start; at most five.
+	LostAt []time.Duration
 	// Outage is the longest time between requests that were answered.
 	Outage time.Duration
 	// Slowest is the longest time an answer took.
@@ -41,6 +43,9 @@ type Report struct {
 func (r Report) String() string {
 	s := fmt.Sprintf("%s: %d lost of %d, longest time without an answer %v, slowest answer %v",
 		r.Name, r.Lost, r.Sent, r.Outage.Round(time.Millisecond), r.Slowest.Round(time.Millisecond))
+	if len(r.LostAt) > 0 {
+		s += fmt.Sprintf(", lost at %v", r.LostAt)
+	}
 	if r.Err != nil {
 		s += ", ended by: " + r.Err.Error()
 	}
@@ -101,6 +106,9 @@ func (p *Probe) Stop() Report {
 	for seq, at := range p.sent {
 		took, ok := p.answered[uint64(seq)]
 		if !ok {
+			if len(r.LostAt) < 5 {
+				r.LostAt = append(r.LostAt, at.Sub(p.sent[0]).Round(time.Millisecond))
+			}
 			continue
 		}
 		r.Slowest = max(r.Slowest, took)
