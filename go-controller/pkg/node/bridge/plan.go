@@ -136,7 +136,7 @@ func nextRecord(o Observed, c Config) (record Record, waiting string) {
 	default:
 		return Record{}, fmt.Sprintf("%s has no address", c.NIC)
 	}
-	return record.prune(o.Now).ordered(), ""
+	return record.prune(o.Now, o.Bridge).ordered(), ""
 }
 
 // ordered makes equal records have equal texts.

@@ -284,3 +284,29 @@ func TestAcceptRA(t *testing.T) {
 		}
 	}
 }
+
+// Router advertisements renew addresses on the bridge, where the record does not see them. When its own idea of the
+// lifetime has passed, the bridge's counts: else a node would forget the address that it has.
+func TestLifetimeRenewedOnTheBridge(t *testing.T) {
+	ended := address("2001:db8::11/64")
+	ended.Expires = now.Add(-time.Minute)
+	r := Record{NIC: "eth0", Addresses: []hostnet.Address{ended}}
+	br := device(names.ExternalBridge)
+	if got := r.prune(now, br).Addresses; len(got) != 0 {
+		t.Errorf("an address that nobody has any more was kept: %v", got)
+	}
+	renewed := ended
+	renewed.Expires = now.Add(time.Hour)
+	br.Addresses = []hostnet.Address{renewed}
+	if diff := cmp.Diff([]hostnet.Address{renewed}, r.prune(now, br).Addresses, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Error(diff)
+	}
+	br.Addresses[0].Expires = now // its last second
+	if got := r.prune(now, br).Addresses; len(got) != 0 {
+		t.Errorf("an address in its last second was kept: %v", got)
+	}
+	if r.Addresses[0].Expires != ended.Expires {
+		t.Error("the record itself was changed")
+	}
+}

@@ -94,11 +94,21 @@ func (r Record) merge(nic *hostnet.Device) Record {
 	return r
 }
 
-// prune forgets addresses whose lifetime has passed.
-func (r Record) prune(now time.Time) Record {
-	r.Addresses = slices.DeleteFunc(slices.Clone(r.Addresses), func(a hostnet.Address) bool {
-		return !a.Expires.IsZero() && !a.Expires.After(now)
-	})
+// prune forgets addresses whose lifetime has passed. Who renews a lifetime on the bridge itself (router
+// advertisements, a DHCP client there) keeps the address.
+func (r Record) prune(now time.Time, bridge *hostnet.Device) Record {
+	kept := r.Addresses[:0:0] // a copy
+	for _, a := range r.Addresses {
+		if a.Expired(now) && bridge != nil {
+			if i := slices.IndexFunc(bridge.Addresses, func(have hostnet.Address) bool { return have.Prefix == a.Prefix }); i >= 0 {
+				a.Expires = bridge.Addresses[i].Expires
+			}
+		}
+		if !a.Expired(now) {
+			kept = append(kept, a)
+		}
+	}
+	r.Addresses = kept
 	return r
 }
 

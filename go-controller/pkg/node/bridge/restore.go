@@ -16,7 +16,7 @@ func GiveBack(o Observed, c Config) Plan {
 		return p
 	}
 	if o.NIC != nil {
-		p.restore(o, o.Record.prune(o.Now), c)
+		p.restore(o, o.Record.prune(o.Now, o.Bridge), c)
 	}
 	if len(p.Steps) == 0 { // seen to be in place: now the bridge may go
 		p.ovs("remove the external bridge", ovs.Desired{

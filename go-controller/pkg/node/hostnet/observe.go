@@ -71,7 +71,7 @@ func addresses(link netlink.Link) ([]Address, error) {
 				Prefix:        prefix,
 				NoPrefixRoute: a.Flags&unix.IFA_F_NOPREFIXROUTE != 0,
 				Broadcast:     fromIP(a.Broadcast),
-				Expires:       expiry(a.ValidLft),
+				Expires:       expiry(a.ValidLft, time.Now()),
 			})
 		}
 	}
@@ -88,11 +88,12 @@ func globalPrefix(a netlink.Addr) (netip.Prefix, bool) {
 	return prefix, !temporary
 }
 
-func expiry(validSeconds int) time.Time {
-	if validSeconds <= 0 || validSeconds >= forever {
+// expiry is when an address ends. In its last second the kernel says 0.
+func expiry(validSeconds int, now time.Time) time.Time {
+	if validSeconds < 0 || validSeconds >= forever {
 		return time.Time{}
 	}
-	return time.Now().Add(time.Duration(validSeconds) * time.Second).Truncate(time.Second)
+	return now.Add(time.Duration(validSeconds) * time.Second).Truncate(time.Second)
 }
 
 func routes(link netlink.Link) ([]Route, error) {

@@ -31,6 +31,9 @@ type Address struct {
 	Expires time.Time `json:"expires,omitzero"`
 }
 
+// Expired tells whether the address' lifetime has passed.
+func (a Address) Expired(now time.Time) bool { return !a.Expires.IsZero() && !a.Expires.After(now) }
+
 // Route is a route over one device.
 type Route struct {
 	Destination netip.Prefix `json:"dst"`
