@@ -13,22 +13,26 @@ prepare() {
 }
 
 port() {
-	local i=$1 mac before between
+	local i=$1 tries=0 mac before between
 	mac=$(printf '0a:58:0a:ff:%02x:%02x' $((i / 256)) $((i % 256)))
 	before=$EPOCHREALTIME
-	ovn-nbctl --db="$nb" --timeout=60 lsp-add "$node" "floor-$i" \
+	# On a busy machine a connection may be refused; pods' ports come through one that stands.
+	until ovn-nbctl -vconsole:off --db="$nb" --timeout=60 --may-exist lsp-add "$node" "floor-$i" \
 		-- lsp-set-addresses "floor-$i" "$mac 10.255.$((i / 256)).$((i % 256))" \
 		-- lsp-set-port-security "floor-$i" "$mac 10.255.$((i / 256)).$((i % 256))" \
-		-- lsp-set-options "floor-$i" requested-chassis="$node"
+		-- lsp-set-options "floor-$i" requested-chassis="$node" 2> /dev/null
+	do
+		((++tries < 50)) || exit 1
+	done
 	between=$EPOCHREALTIME
-	ovs-vsctl --timeout=60 add-port br-int "fl$i" -- set Interface "fl$i" external_ids:iface-id="floor-$i"
-	ovs-vsctl --timeout=60 wait-until Interface "fl$i" external_ids:ovn-installed=true
+	ovs-vsctl -vconsole:err --timeout=60 add-port br-int "fl$i" -- set Interface "fl$i" external_ids:iface-id="floor-$i"
+	ovs-vsctl -vconsole:err --timeout=60 wait-until Interface "fl$i" external_ids:ovn-installed=true
 	echo "$before $between $EPOCHREALTIME"
 }
 
 remove() {
-	ovs-vsctl --timeout=60 del-port br-int "fl$1"
-	ovn-nbctl --db="$nb" --timeout=60 lsp-del "floor-$1"
+	ovs-vsctl -vconsole:err --timeout=60 del-port br-int "fl$1"
+	ovn-nbctl -vconsole:err --db="$nb" --timeout=60 --if-exists lsp-del "floor-$1"
 	ip link del "fl$1"
 }
 
