@@ -29,7 +29,7 @@ func BenchmarkAdd(b *testing.B) {
 			w := newWorld(b)
 			w.startAgent()
 			for n := range bench.standing {
-				p := w.newPod(1000 + n)
+				p := w.newPod(100 + n)
 				w.annotate(p)
 				w.mustCNI("ADD", p, nil)
 			}
