@@ -99,8 +99,8 @@ func (e *events) OnUpdate(tableName string, old, new model.Model) {
 		return
 	}
 	e.note(func() {
-		if changed {
-			e.touched[key] = e.touched[key]
+		if _, noted := e.touched[key]; changed && !noted {
+			e.touched[key] = false
 		}
 		for _, m := range members {
 			e.members[m] = struct{}{}

@@ -114,7 +114,6 @@ func TestStrayMembersAndDuplicates(t *testing.T) {
 	srv.Ctl("add", "Logical_Switch", "n2", "ports", uuid)
 	awaitContents(t, srv.Endpoint(), "a port on a second switch", want)
 	r.stop()
-	r.ended <- nil
 
 	// What is not noticed while nobody runs is found by the audit at the start.
 	srv.Ctl("add", "Logical_Switch", "n2", "ports", uuid)

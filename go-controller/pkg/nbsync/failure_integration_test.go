@@ -204,10 +204,9 @@ func TestDeposedLeaderCannotWrite(t *testing.T) {
 	if n := srv.Transactions() - before; n != 1 {
 		t.Errorf("taking over cost %d transactions, want 1", n)
 	}
-	if err := <-old.ended; !errors.Is(err, nbsync.ErrFenced) {
+	if err := old.awaitEnd(t); !errors.Is(err, nbsync.ErrFenced) {
 		t.Errorf("the old leader ended with %v, want ErrFenced", err)
 	}
-	old.ended <- nil
 	old.stop()
 }
 
@@ -224,7 +223,7 @@ func TestFenceIsCheckedByTheServer(t *testing.T) {
 	old.set(t, pod("late"), podOn("n1", "ns_late"))
 	time.Sleep(200 * time.Millisecond) // until the late write has been sent
 	proxy.Release()
-	if err := <-old.ended; !errors.Is(err, nbsync.ErrFenced) {
+	if err := old.awaitEnd(t); !errors.Is(err, nbsync.ErrFenced) {
 		t.Errorf("the old leader ended with %v, want ErrFenced", err)
 	}
 	if n := srv.Transactions() - before; n != 0 {
@@ -233,7 +232,6 @@ func TestFenceIsCheckedByTheServer(t *testing.T) {
 	if got := srv.Ctl("--columns=name", "list", "Logical_Switch_Port"); strings.Contains(got, "late") {
 		t.Errorf("the deposed leader's row is there: %s", got)
 	}
-	old.ended <- nil
 	old.stop()
 }
 

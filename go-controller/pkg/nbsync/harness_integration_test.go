@@ -36,18 +36,18 @@ type replica struct {
 	store  *nbstate.Store
 	client *ovsdb.Client
 	cancel context.CancelFunc
-	ended  chan error
+	ended  chan struct{}
+	runErr error // of Run; readable once ended is closed
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced on each result
 	results map[nbstate.Owner]nbsync.Result
-	errors  map[nbstate.Owner]error // the last failure that was not a wait
 }
 
 func startReplica(tb T, endpoint string, edit func(*nbsync.Options)) *replica {
 	tb.Helper()
-	r := &replica{store: nbstate.NewStore(), ended: make(chan error, 1), changed: make(chan struct{}),
-		results: map[nbstate.Owner]nbsync.Result{}, errors: map[nbstate.Owner]error{}}
+	r := &replica{store: nbstate.NewStore(), ended: make(chan struct{}), changed: make(chan struct{}),
+		results: map[nbstate.Owner]nbsync.Result{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	co, err := nbsync.ConnectOptions([]string{endpoint}, nil)
@@ -66,7 +66,10 @@ func startReplica(tb T, endpoint string, edit func(*nbsync.Options)) *replica {
 	if err != nil {
 		tb.Fatalf("%v", err)
 	}
-	go func() { r.ended <- s.Run(ctx) }()
+	go func() {
+		r.runErr = s.Run(ctx)
+		close(r.ended)
+	}()
 	return r
 }
 
@@ -76,13 +79,22 @@ func (r *replica) stop() {
 	<-r.ended
 }
 
+// awaitEnd waits until Run has returned by itself.
+func (r *replica) awaitEnd(tb T) error {
+	tb.Helper()
+	select {
+	case <-r.ended:
+		return r.runErr
+	case <-time.After(time.Minute):
+		tb.Fatalf("Run goes on")
+		return nil
+	}
+}
+
 func (r *replica) onResult(res nbsync.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.results[res.Owner] = res
-	if res.Err != nil {
-		r.errors[res.Owner] = res.Err
-	}
 	close(r.changed)
 	r.changed = make(chan struct{})
 }

@@ -78,8 +78,6 @@ func TestRestartOverUnchangedDatabaseWritesNothing(t *testing.T) {
 	}
 	fill(r)
 	r.stop()
-	r.cancel = func() {}
-	r.ended <- nil
 	before := transactions()
 	if before == 0 {
 		t.Fatal("nothing was written at all")
@@ -100,7 +98,6 @@ func TestNothingIsDeletedBeforeSynced(t *testing.T) {
 	r.awaitDone(t, pod("old"), r.set(t, pod("old"), podOn("n1", "ns_old")))
 	r.awaitDone(t, pod("b"), r.set(t, pod("b"), podOn("n1", "ns_b")))
 	r.stop()
-	r.ended <- nil
 
 	again := startReplica(t, endpoint, nil)
 	defer again.stop()
