@@ -3,6 +3,7 @@
 package node_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -64,9 +65,12 @@ func TestLeasedAddress(t *testing.T) {
 		}
 		nodetest.Run(t, "ip addr add 172.18.0.11/24 dev eth0 valid_lft 1200 preferred_lft 1200") // the DHCP client's renewal
 		nodetest.Eventually(t, repairLimit, contains("ip -4 addr show dev br-ex", "valid_lft 119"))
-		if out := nodetest.Run(t, "ip -4 addr show dev eth0"); strings.Contains(out, "inet") {
-			t.Errorf("left on the NIC: %s", out)
-		}
+		nodetest.Eventually(t, repairLimit, func() error { // the bridge has it first
+			if out := nodetest.Run(t, "ip -4 addr show dev eth0"); strings.Contains(out, "inet") {
+				return fmt.Errorf("left on the NIC: %s", out)
+			}
+			return nil
+		})
 		agent.stop(t)
 	})
 }
