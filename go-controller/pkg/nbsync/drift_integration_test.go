@@ -102,6 +102,21 @@ func TestDriftIsRepaired(t *testing.T) {
 	}
 }
 
+// What changes while there is no connection causes no event when it is back.
+func TestChangesDuringAnOutage(t *testing.T) {
+	srv := startServer(t)
+	proxy := ovsdbtest.StartProxy(t, srv)
+	r := startReplica(t, proxy.Endpoint(), func(o *nbsync.Options) { o.AuditInterval = time.Hour })
+	defer r.stop()
+	desired := cluster()
+	apply(t, r, desired)
+	want := wantedContents(desired)
+	proxy.SetDown(true)
+	srv.Ctl("lsp-del", "ns_a", "--", "clear", "Address_Set", "as", "addresses", "--", "set", "Logical_Router", "r", "options:x=y")
+	proxy.SetDown(false)
+	awaitContents(t, srv.Endpoint(), "after the outage", want)
+}
+
 // A row of ours that somebody put into another set of ours, and one that somebody copied.
 func TestStrayMembersAndDuplicates(t *testing.T) {
 	srv := startServer(t)

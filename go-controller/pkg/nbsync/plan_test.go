@@ -333,3 +333,23 @@ func TestSameValue(t *testing.T) {
 		}
 	}
 }
+
+// An update that found no row was overtaken by a deletion: nothing is done yet.
+func TestMissedOperationIsDoneAgain(t *testing.T) {
+	for _, count := range []int{0, 1} {
+		m, err := newMetrics(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var results []Result
+		s := &Syncer{store: nbstate.NewStore(), queue: newQueue(), metrics: m,
+			opts: Options{OnResult: func(r Result) { results = append(results, r) }}}
+		mustSet(t, s.store, pod(0), podOn(0, 0))
+		p := &plan{owner: pod(0), generation: s.store.Generation(pod(0)), updates: []update{{}}}
+		s.committed(&transaction{plans: []*plan{p}, origins: []origin{{plans: []*plan{p}, hits: true}}},
+			verdict{results: []libovsdb.OperationResult{{Count: count}}})
+		if len(results) != count || len(s.queue.ready) != 1-count {
+			t.Errorf("%d rows found: results %v, ready %v", count, results, s.queue.ready)
+		}
+	}
+}

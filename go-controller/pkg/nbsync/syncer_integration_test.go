@@ -149,6 +149,26 @@ func TestOwnersWaitForWhatTheyReferTo(t *testing.T) {
 	}
 }
 
+// A row waits for one thing and its contributor for the row: when the first comes, both must go on.
+func TestContributorWaitsForAWaitingRow(t *testing.T) {
+	r, endpoint, _ := start(t, nil)
+	r.store.Synced()
+	nodes(t, r, "n1")
+	group := "z"
+	d := nbstate.Desired{Rows: []nbstate.Row{portRow("p")}}
+	d.Rows[0].Model.(*nbdb.LogicalSwitchPort).HaChassisGroup = &group
+	row := r.set(t, pod("row"), d)
+	r.awaitError(t, pod("row"), row, "HA_Chassis_Group/z")
+	member := r.set(t, pod("member"), nbstate.Desired{Members: []nbstate.Member{portOf("n1", "p")}})
+	r.awaitError(t, pod("member"), member, "Logical_Switch_Port/p")
+	r.set(t, pod("group"), nbstate.Desired{Rows: []nbstate.Row{{ID: "z", Model: &nbdb.HAChassisGroup{Name: "z"}}}})
+	r.awaitDone(t, pod("row"), row)
+	r.awaitDone(t, pod("member"), member)
+	if got := ourContents(t, endpoint)["Logical_Switch_Port/p"]; !strings.Contains(got, "ha_chassis_group=z") {
+		t.Errorf("port: %s", got)
+	}
+}
+
 // The row and the member that keeps it alive may come from different owners, in any order.
 func TestRowAndReferenceFromDifferentOwners(t *testing.T) {
 	for _, rowFirst := range []bool{true, false} {

@@ -121,23 +121,21 @@ func populate(c *cache.TableCache, updates json.RawMessage) error {
 // notify applies updates: ovsdb-server(7), section 4.1.14. An update that does not fit the cache ends the
 // session; the next one starts from an empty cache.
 func (s *session) notify(method string, params []json.RawMessage) error {
-	switch method {
-	case "update2":
-		if len(params) != 2 {
-			return fmt.Errorf("update with %d parameters", len(params))
-		}
-		var database string
-		if err := json.Unmarshal(params[0], &database); err != nil {
-			return err
-		}
-		if database == serverDatabase {
-			return s.leader.update(params[1])
-		}
-		if err := populate(s.cache, params[1]); err != nil {
-			return fmt.Errorf("applying an update to the cache of %s: %w", database, err)
-		}
-	case "monitor_canceled":
-		return errors.New("the server no longer serves the database")
+	if method != "update2" {
+		return nil
+	}
+	if len(params) != 2 {
+		return fmt.Errorf("update with %d parameters", len(params))
+	}
+	var database string
+	if err := json.Unmarshal(params[0], &database); err != nil {
+		return err
+	}
+	if database == serverDatabase {
+		return s.leader.update(params[1])
+	}
+	if err := populate(s.cache, params[1]); err != nil {
+		return fmt.Errorf("applying an update to the cache of %s: %w", database, err)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ type Proxy struct {
 	listener net.Listener
 
 	mu    sync.Mutex
+	down  bool          // new connections are closed at once
 	mute  bool          // replies and updates are thrown away
 	held  chan struct{} // closed when replies and updates may pass again; nil when they may
 	conns map[net.Conn]struct{}
@@ -57,6 +58,16 @@ func (p *Proxy) Cut() {
 	p.conns = map[net.Conn]struct{}{}
 }
 
+// SetDown closes all connections and takes no new ones, or takes them again.
+func (p *Proxy) SetDown(down bool) {
+	p.mu.Lock()
+	p.down = down
+	p.mu.Unlock()
+	if down {
+		p.Cut()
+	}
+}
+
 // Mute lets requests through but no answers, until Cut: what is sent is done, but nobody hears of it.
 func (p *Proxy) Mute() {
 	p.mu.Lock()
@@ -93,6 +104,12 @@ func (p *Proxy) run() {
 			continue
 		}
 		p.mu.Lock()
+		if p.down {
+			p.mu.Unlock()
+			_ = client.Close()
+			_ = server.Close()
+			continue
+		}
 		p.conns[client], p.conns[server] = struct{}{}, struct{}{}
 		p.mu.Unlock()
 		go p.copy(server, client, false)
