@@ -20,7 +20,7 @@ INTEGRATION_FLAGS := -race -tags integration -p 1 -timeout 20m
 FOCUS ?= Granular Checks: Pods
 SKIP ?= Feature:SCTPConnectivity
 
-.PHONY: help build demo test unit integration e2e bench lint generate lab-up lab-down conformance tools lab-tools clean
+.PHONY: help build demo test unit integration e2e bench lint generate lab-up lab-down conformance packages lab-tools clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,7 +39,10 @@ demo: lab-tools ## a three-node cluster on this machine, with an application ove
 
 test: lint unit integration e2e ## everything that judges the project
 
-unit: ## unit tests, with the race detector
+packages: build # Debian packages: a C compiler for the race detector, Open vSwitch and OVN
+	@$(OVNLAB) build packages
+
+unit: packages ## unit tests, with the race detector
 	go test -race $(UNIT)
 	cd test && go test -race ./...
 
@@ -57,7 +60,7 @@ conformance: build ## Kubernetes' own e2e suite in the lab: make conformance FOC
 	@$(OVNLAB) build conformance
 	@$(OVNLAB) conformance --ip-family '$(IP_FAMILY)' --focus '$(FOCUS)' --skip '$(SKIP)'
 
-lint: build ## golangci-lint over all modules of our own
+lint: packages ## golangci-lint over all modules of our own
 	@$(OVNLAB) build lint
 	$(OVNKUBE_CACHE)/tools/golangci-lint run ./go-controller/...
 	cd test && $(OVNKUBE_CACHE)/tools/golangci-lint run --config ../.golangci.yml ./...
@@ -71,5 +74,5 @@ lab-up: lab-tools ## the lab alone: make lab-up [LAB_NAME=lab] [IP_FAMILY=ipv4|i
 lab-down: build ## takes the lab down
 	@$(OVNLAB) down --name $(LAB_NAME)
 
-clean: ## removes what was built here, the cache too
-	rm -rf $(REPO)/_output $(OVNKUBE_CACHE)
+clean: ## removes what was built here, with the cache of this checkout
+	rm -rf $(REPO)/_output $(REPO)/.cache

@@ -71,8 +71,8 @@ func newDown(name *string) *cobra.Command {
 func newBuild() *cobra.Command {
 	return &cobra.Command{Use: "build [GROUP...]", Short: "Install packages and build executables and images into the cache",
 		Long: `Installs missing packages and builds what the groups need into the cache.
-Groups: lab and cni (default), conformance, lint, roots (a Debian root with newer
-Open vSwitch and OVN, for --ovn-root; its path is printed).`,
+Groups: lab and cni (default), conformance, lint, packages (Debian packages alone), roots
+(a Debian root with newer Open vSwitch and OVN, for --ovn-root; its path is printed).`,
 		RunE: func(c *cobra.Command, groups []string) error { return build(c.Context(), groups) }}
 }
 
@@ -81,41 +81,46 @@ func build(ctx context.Context, groups []string) error {
 		groups = []string{artifact.GroupLab, artifact.GroupCNI}
 	}
 	o := artifact.Options{Progress: func(e artifact.Event) { fmt.Println(e) }}
-	roots := false
 	var names []string
 	for _, g := range groups {
 		switch g {
+		case "packages":
+			if err := artifact.EnsurePackages(ctx, o, artifact.Packages(artifact.GroupLab)...); err != nil {
+				return err
+			}
 		case "roots":
-			roots = true
+			dir, err := artifact.EnsureRoot(ctx, o, "trixie")
+			if err != nil {
+				return err
+			}
+			fmt.Println("root:", dir)
 		case artifact.GroupLab, artifact.GroupCNI, artifact.GroupConformance, artifact.GroupLint:
 			names = append(names, g)
 		default:
-			return fmt.Errorf("group %q: want lab, cni, conformance, lint or roots", g)
+			return fmt.Errorf("group %q: want lab, cni, conformance, lint, packages or roots", g)
 		}
 	}
-	if len(names) > 0 {
-		if err := artifact.EnsurePackages(ctx, o, artifact.Packages(names...)...); err != nil {
-			return err
-		}
-		set, err := artifact.Ensure(ctx, o, artifact.Names(names...)...)
-		if err != nil {
-			return err
-		}
-		if err := buildImages(ctx, o, set, names); err != nil {
-			return err
-		}
-		if err := linkTools(o, set); err != nil {
-			return err
-		}
-		fmt.Println("executables:", set.BinDir)
+	if len(names) == 0 {
+		return nil
 	}
-	if roots {
-		dir, err := artifact.EnsureRoot(ctx, o, "trixie")
-		if err != nil {
-			return err
-		}
-		fmt.Println("root:", dir)
+	return buildExecutables(ctx, o, names)
+}
+
+func buildExecutables(ctx context.Context, o artifact.Options, groups []string) error {
+	if err := artifact.EnsurePackages(ctx, o, artifact.Packages(groups...)...); err != nil {
+		return err
 	}
+	set, err := artifact.Ensure(ctx, o, artifact.Names(groups...)...)
+	if err != nil {
+		return err
+	}
+	if err := buildImages(ctx, o, set, groups); err != nil {
+		return err
+	}
+	if err := linkTools(o, set); err != nil {
+		return err
+	}
+	fmt.Println("executables:", set.BinDir)
 	return nil
 }
 
