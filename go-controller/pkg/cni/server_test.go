@@ -270,9 +270,9 @@ func TestAddGivenUp(t *testing.T) {
 		"deleted while flows are awaited": {pod: annotated("u1", dual), event: func(f *fixture, _ context.CancelCauseFunc) { f.pods.drop("ns/p") }, code: protocol.ErrPodGone, texts: []string{"flows:"}},
 		"replaced meanwhile":              {pod: annotated("u1", dual), event: func(f *fixture, _ context.CancelCauseFunc) { f.pods.put("ns/p", annotated("u2", dual), false) }, code: protocol.ErrPodGone},
 		"being deleted":                   {pod: annotated("u1", dual), event: func(f *fixture, _ context.CancelCauseFunc) { f.pods.put("ns/p", terminating, false) }, code: protocol.ErrPodGone},
-		"other address meanwhile":         {pod: annotated("u1", dual), event: func(f *fixture, _ context.CancelCauseFunc) { f.pods.put("ns/p", annotated("u1", moved), false) }, code: types.ErrTryAgainLater},
+		"other address meanwhile":         {pod: annotated("u1", dual), event: func(f *fixture, _ context.CancelCauseFunc) { f.pods.put("ns/p", annotated("u1", moved), false) }, code: types.ErrTryAgainLater, texts: []string{"another address"}},
 		"runtime gone":                    {pod: annotated("u1", dual), event: func(_ *fixture, hangUp context.CancelCauseFunc) { hangUp(errShimGone) }, code: protocol.ErrCancelled},
-		"port removed by somebody":        {pod: annotated("u1", dual), event: func(f *fixture, _ context.CancelCauseFunc) { f.ports.Remove(context.Background(), "aaaaaaaaaaaaaaa") }, code: types.ErrTryAgainLater},
+		"port removed by somebody":        {pod: annotated("u1", dual), event: func(f *fixture, _ context.CancelCauseFunc) { f.ports.Remove(context.Background(), "aaaaaaaaaaaaaaa") }, code: types.ErrTryAgainLater, texts: []string{"was removed"}},
 		"DEL of the sandbox": {pod: annotated("u1", dual), event: func(f *fixture, _ context.CancelCauseFunc) {
 			f.serveRequest(context.Background(), wire("DEL", sandboxA, ""))
 		}, code: protocol.ErrCancelled},
