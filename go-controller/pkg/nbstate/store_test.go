@@ -23,7 +23,9 @@ func portRow(id, address string) Row {
 	return Row{ID: id, Model: &nbdb.LogicalSwitchPort{Name: id, Addresses: []string{address}}}
 }
 
-func portOf(sw, port string) Member { return Member{Parent: switchKey(sw), Column: "ports", Value: port} }
+func portOf(sw, port string) Member {
+	return Member{Parent: switchKey(sw), Column: "ports", Value: port}
+}
 
 func mustSet(t testing.TB, s *Store, o Owner, d Desired) {
 	t.Helper()
