@@ -80,6 +80,9 @@ func Run(ctx context.Context, o Options) (result *report.Result, err error) {
 }
 
 func (b *bench) run(ctx context.Context) error {
+	// The watch ends before the lab does.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	client, err := b.lab.Client()
 	if err != nil {
 		return err
