@@ -28,6 +28,7 @@ type damage struct {
 }
 
 func testDrift(e *env) {
+	e.errorsExpected = true // while the node is damaged, the runtime is told that it is
 	node := e.Nodes()[2]
 	ends := e.startAll(newPod(e.ns, "here", onNode(node)), newPod(e.ns, "there", onNode(e.Nodes()[0])))
 	self := e.machine(node)
