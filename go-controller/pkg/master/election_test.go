@@ -60,7 +60,10 @@ func holder(t *testing.T, api *fake.Clientset) string {
 func TestLeaderEndsItsWorkBeforeItReleasesTheLease(t *testing.T) {
 	api := fake.NewClientset()
 	var during string
-	first := campaign(t, api, "first", func() { during = holder(t, api) })
+	first := campaign(t, api, "first", func() {
+		time.Sleep(200 * time.Millisecond) // A release that comes too early has the time to.
+		during = holder(t, api)
+	})
 	<-first.working
 	second := campaign(t, api, "second", func() {})
 	select {

@@ -1,9 +1,11 @@
 package master
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbsync"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 )
 
@@ -293,5 +295,32 @@ func TestNodeWithTheNameOfAnotherRow(t *testing.T) {
 		if !h.wired("a") || h.portOf("p") == "none" {
 			t.Errorf("a is wired %v and its pod has port %s: a node nobody can serve must not hold up others", h.wired("a"), h.portOf("p"))
 		}
+	}
+}
+
+// The rows of a node and those of its pods may be refused, or get into different transactions.
+func TestSubnetIsFreeOnlyWhenAllOfTheNodeIsGone(t *testing.T) {
+	for _, late := range []ownerKey{podOwner("ns/p"), nodeOwner("a")} {
+		t.Run(late.String(), func(t *testing.T) {
+			h := newTest(t, "10.128.0.0/24/24")
+			h.addNode("a")
+			h.addPod("p", "a")
+			h.start()
+			h.settle()
+			h.nodes.Remove("a")
+			h.deletePod("p")
+			h.addNode("b")
+			h.allocate()
+			h.db.refuse[late] = errors.New("not now")
+			h.commit()
+			h.allocate()
+			h.annotate()
+			h.want("b while "+late.String()+" is in the database", h.subnetsOf("b"), "none")
+			delete(h.db.refuse, late)
+			h.engine.onResult(nbsync.Result{Owner: late, Generation: h.store.Generation(late), Deleted: true})
+			h.allocate()
+			h.annotate()
+			h.want("b", h.subnetsOf("b"), "10.128.0.0/24")
+		})
 	}
 }

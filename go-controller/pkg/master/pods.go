@@ -192,10 +192,6 @@ func (e *engine) writePort(pod *kube.Pod, a *attachment) error {
 		return err
 	}
 	a.written = true
-	// Addresses of a former pod of that name are free when this port is in the place of the former.
-	if h := e.held[podOwner(a.key)]; h != nil {
-		h.generation = e.store.Generation(podOwner(a.key))
-	}
 	return nil
 }
 

@@ -294,7 +294,9 @@ func TestPatchForAFormerPod(t *testing.T) {
 	h.addPod("p", "a")
 	h.allocate()
 	h.addPod("p", "a") // Another incarnation, before the first one's patch.
-	h.annotate()
+	if err := h.engine.annotator.annotate(t.Context(), key{podKey, "ns/p"}); err != nil {
+		t.Errorf("a patch that is refused for good is to be tried again: %v", err)
+	}
 	h.want("annotation of the new pod", h.addressOf("p"), "none")
 	h.settle()
 	p, _ := h.pods.Get("ns/p")
