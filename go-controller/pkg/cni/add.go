@@ -74,6 +74,14 @@ func (s *Server) attach(ctx context.Context, a attachment, t *stages) error {
 			return err
 		}
 	}
+	if _, reused := s.removed.LoadAndDelete(a.port.Name); reused {
+		err := t.time(stagePort, func() error {
+			return failed(stagePort, s.ports.Sync(ctx), "see: ovs-vsctl show, and ovs-vswitchd's log")
+		})
+		if err != nil {
+			return err
+		}
+	}
 	err := t.time(stageVeth, func() error {
 		return failed(stageVeth, s.plumbing.Create(a.veth), "see: ip -d link show "+a.veth.HostName)
 	})
@@ -118,7 +126,19 @@ func (s *Server) rollback(ctx context.Context, r *request, a attachment, cause e
 	}
 }
 
+// reuseTime is how long ovs-vswitchd may take to let go of the device of a port that was removed. It then gives the device of that name
+// the flags back that it found, which takes a new one down.
+const reuseTime = time.Minute
+
+// removePorts removes ports, and remembers their names for a while: before the same sandbox is attached again,
+// ovs-vswitchd must have let go of the old veth.
 func (s *Server) removePorts(ctx context.Context, portNames ...string) error {
+	for _, name := range portNames {
+		if _, ok := s.ports.Get(name); ok {
+			s.removed.Store(name, nil)
+			time.AfterFunc(reuseTime, func() { s.removed.Delete(name) })
+		}
+	}
 	return failed(stagePort, s.ports.Remove(ctx, portNames...), "is ovsdb-server running? see: ovs-vsctl show")
 }
 

@@ -160,10 +160,13 @@ func (w *world) exchange(from, to *pod, fromAddr, toAddr netip.Addr) {
 func TestHostDoesNotAnswer(t *testing.T) {
 	w := newWorld(t)
 	w.startAgent()
+	t.Cleanup(func() {
+		w.run("ip", "addr", "flush", "dev", "lo", "scope", "global")
+		w.run("ip", "route", "flush", "10.128.0.0/23")
+	})
 	w.run("ip", "addr", "add", "10.128.0.2/32", "dev", "lo")
 	w.run("ip", "addr", "add", "fd01::2/128", "dev", "lo")
 	w.run("ip", "route", "add", "10.128.0.0/23", "dev", "lo")
-	t.Cleanup(func() { w.run("ip", "addr", "flush", "dev", "lo", "scope", "global") })
 	for _, knob := range []string{"all", "default", "lo"} {
 		os.WriteFile("/proc/sys/net/ipv4/conf/"+knob+"/rp_filter", []byte("0"), 0)
 	}
@@ -285,7 +288,19 @@ func TestNewSandboxTakesOver(t *testing.T) {
 
 func TestAddFailsCleanly(t *testing.T) {
 	w := newWorld(t)
-	w.startAgent()
+	a := w.startAgent()
+	// whenAtWork calls f once the agent works on the pod's ADD.
+	whenAtWork := func(p *pod, f func()) {
+		go func() {
+			for range 10_000 {
+				if a.sandboxes.busy(p.sandbox) {
+					f()
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}()
+	}
 	t.Run("interface exists", func(t *testing.T) {
 		p := w.newPod(1)
 		w.annotate(p)
@@ -314,7 +329,7 @@ func TestAddFailsCleanly(t *testing.T) {
 	})
 	t.Run("namespace removed meanwhile", func(t *testing.T) {
 		p := w.newPod(4)
-		time.AfterFunc(300*time.Millisecond, func() { exec.Command("ip", "netns", "del", filepath.Base(p.netns)).Run() })
+		whenAtWork(p, func() { exec.Command("ip", "netns", "del", filepath.Base(p.netns)).Run() })
 		begin := time.Now()
 		_, err := w.cni(context.Background(), "ADD", p, nil)
 		wantCNICode(t, err, protocol.ErrCancelled, "annotation:", "removed")
@@ -327,7 +342,7 @@ func TestAddFailsCleanly(t *testing.T) {
 		p := w.newPod(5)
 		w.annotateOnly(p) // no logical port: waits for flows
 		ctx, cancel := context.WithCancel(context.Background())
-		time.AfterFunc(500*time.Millisecond, cancel)
+		whenAtWork(p, func() { time.AfterFunc(300*time.Millisecond, cancel) })
 		if _, err := w.cni(ctx, "ADD", p, nil); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
@@ -336,7 +351,7 @@ func TestAddFailsCleanly(t *testing.T) {
 	t.Run("pod replaced", func(t *testing.T) {
 		p := w.newPod(6)
 		w.annotateOnly(p)
-		time.AfterFunc(300*time.Millisecond, func() { w.deletePod(p) })
+		whenAtWork(p, func() { w.deletePod(p) })
 		_, err := w.cni(context.Background(), "ADD", p, nil)
 		wantCNICode(t, err, protocol.ErrPodGone, "default/pod6")
 		w.wantNothingLeft()

@@ -58,6 +58,7 @@ type fakePorts struct {
 	noBridge bool
 	failAdd  error
 	writes   int
+	syncs    int
 }
 
 func (f *fakePorts) Connected() bool { f.mu.Lock(); defer f.mu.Unlock(); return !f.down }
@@ -113,6 +114,13 @@ func (f *fakePorts) Remove(_ context.Context, portNames ...string) error {
 		delete(f.ports, name)
 	}
 	go f.fire()
+	return nil
+}
+
+func (f *fakePorts) Sync(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.syncs++
 	return nil
 }
 

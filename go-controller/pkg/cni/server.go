@@ -61,6 +61,7 @@ type portTable interface {
 	List() []ovsport.Status
 	Add(ctx context.Context, p ovsport.Port) error
 	Remove(ctx context.Context, portNames ...string) error
+	Sync(ctx context.Context) error
 	WaitInstalled(ctx context.Context, name string) error
 }
 
@@ -73,8 +74,10 @@ type Server struct {
 	pods      podSource
 	netns     *netnsWatch
 	sandboxes *sandboxes
-	serving   chan struct{}
-	once      sync.Once
+	// removed are the names of ports removed a short while ago.
+	removed sync.Map
+	serving chan struct{}
+	once    sync.Once
 }
 
 // New checks the options and registers the metrics. It connects nothing.

@@ -186,6 +186,23 @@ func TestAddAfterCrash(t *testing.T) {
 	}
 }
 
+// A veth must not get the name of one that ovs-vswitchd still holds, and no other pod waits for that.
+func TestAddAgainWaitsForSwitch(t *testing.T) {
+	f := newFixture(t)
+	f.pods.put("ns/p", annotated("u1", dual), false)
+	for n, step := range []struct {
+		command string
+		syncs   int
+	}{{"ADD", 0}, {"DEL", 0}, {"ADD", 1}, {"ADD", 1}} {
+		if _, err := f.serveRequest(context.Background(), wire(step.command, sandboxA, "u1")); err != nil {
+			t.Fatal(err)
+		}
+		if f.ports.syncs != step.syncs {
+			t.Errorf("step %d: waited %d times for ovs-vswitchd, want %d", n, f.ports.syncs, step.syncs)
+		}
+	}
+}
+
 func TestAddWaitsForAnnotation(t *testing.T) {
 	f := newFixture(t)
 	f.pods.put("ns/p", podInfo{UID: "u1", RuntimeUID: "u1"}, false)

@@ -16,6 +16,7 @@ import (
 )
 
 const (
+	switchTable    = "Open_vSwitch"
 	bridgeTable    = "Bridge"
 	portTable      = "Port"
 	interfaceTable = "Interface"

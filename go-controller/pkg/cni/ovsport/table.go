@@ -9,6 +9,7 @@ import (
 
 	"github.com/ovn-org/libovsdb/cache"
 	"github.com/ovn-org/libovsdb/model"
+	libovsdb "github.com/ovn-org/libovsdb/ovsdb"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
@@ -44,6 +45,7 @@ func Connect(ctx context.Context, endpoints []string) (*Table, error) {
 		Endpoints: endpoints,
 		// Nothing that ovs-vswitchd writes all the time (statistics, status) is monitored.
 		Monitors: []ovsdb.Monitor{
+			{Table: switchTable, Columns: []string{"cur_cfg"}},
 			{Table: bridgeTable, Columns: []string{"name", "ports"}},
 			{Table: portTable, Columns: []string{"name", "interfaces"}},
 			{Table: interfaceTable, Columns: []string{"name", "external_ids", "ofport", "error"}},
@@ -140,6 +142,66 @@ func (t *Table) write(ctx context.Context, c change) error {
 	}
 }
 
+// Sync returns when ovs-vswitchd has taken up what was in the database at the call (see next_cfg and cur_cfg in
+// ovs-vswitchd.conf.db(5)).
+func (t *Table) Sync(ctx context.Context) error {
+	wake, stop := t.watch(anyName)
+	defer stop()
+	want := -1
+	for {
+		var err error
+		if want < 0 {
+			want, err = t.requestSync(ctx)
+		}
+		if err != nil && !isTemporary(err) {
+			return err
+		}
+		if want >= 0 && t.current() >= want {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: ovs-vswitchd has not taken up the last changes: is it running?", context.Cause(ctx))
+		case <-wake:
+		}
+	}
+}
+
+// requestSync returns the value that cur_cfg will have reached.
+func (t *Table) requestSync(ctx context.Context) (int, error) {
+	// The table's one row. (libovsdb leaves an empty list of conditions out, which the server refuses.)
+	where := []libovsdb.Condition{libovsdb.NewCondition("next_cfg", libovsdb.ConditionNotEqual, -1)}
+	ops := []libovsdb.Operation{
+		{Op: libovsdb.OperationMutate, Table: switchTable, Where: where, Mutations: []libovsdb.Mutation{
+			*libovsdb.NewMutation("next_cfg", libovsdb.MutateOperationAdd, 1),
+		}},
+		{Op: libovsdb.OperationSelect, Table: switchTable, Where: where, Columns: []string{"next_cfg"}},
+	}
+	results, err := t.client.Transact(ctx, ops...)
+	if err != nil {
+		return -1, err
+	}
+	if _, err := ovsdb.CheckResults(results, len(ops)); err != nil {
+		return -1, fmt.Errorf("ask ovs-vswitchd to catch up: %w", err)
+	}
+	for _, row := range results[1].Rows {
+		switch n := row["next_cfg"].(type) {
+		case float64:
+			return int(n), nil
+		case int:
+			return n, nil
+		}
+	}
+	return -1, fmt.Errorf("ask ovs-vswitchd to catch up: no next_cfg in %v", results[1].Rows)
+}
+
+func (t *Table) current() int {
+	for _, row := range ovsdb.Rows[vswitchdb.OpenvSwitch](t.client) {
+		return row.CurCfg
+	}
+	return -1
+}
+
 // WaitInstalled returns when the port's flows are in the switch. The error says what has not happened.
 func (t *Table) WaitInstalled(ctx context.Context, name string) error {
 	wake, stop := t.watch(name)
@@ -223,9 +285,10 @@ func (t *Table) updated(table string, _, row model.Model) { t.changed(table, row
 // changed is the cache's event handler.
 func (t *Table) changed(_ string, row model.Model) {
 	name := anyName
-	if i, ok := row.(*vswitchdb.Interface); ok {
-		name = i.Name
-	} else if _, ok := row.(*vswitchdb.Bridge); !ok {
+	switch row := row.(type) {
+	case *vswitchdb.Interface:
+		name = row.Name
+	case *vswitchdb.Port:
 		return
 	}
 	t.mu.Lock()

@@ -35,7 +35,12 @@ func newFixture(t *testing.T) *fixture {
 	return &fixture{Table: table, server: server, proxy: proxy}
 }
 
-func (f *fixture) makeBridge() { f.server.Ctl("add-br", "br-int") }
+// makeBridge makes the integration bridge and waits until the table knows it.
+func (f *fixture) makeBridge(t *testing.T) {
+	t.Helper()
+	f.server.Ctl("add-br", "br-int")
+	await(t, "the bridge", f.HasBridge)
+}
 
 func (f *fixture) ports() string {
 	return strings.Join(strings.Fields(f.server.Ctl("list-ports", "br-int")), " ")
@@ -58,7 +63,7 @@ func soon(t *testing.T) context.Context {
 // A port costs one transaction, and one that is there already none.
 func TestAddIsOneTransaction(t *testing.T) {
 	f := newFixture(t)
-	f.makeBridge()
+	f.makeBridge(t)
 	old := port(1)
 	old.Name = "old"
 	if err := f.Add(soon(t), old); err != nil {
@@ -84,7 +89,7 @@ func TestAddIsOneTransaction(t *testing.T) {
 // Under a burst ports share transactions.
 func TestBurstSharesTransactions(t *testing.T) {
 	f := newFixture(t)
-	f.makeBridge()
+	f.makeBridge(t)
 	const many = 100
 	before := f.server.Transactions()
 	var wg sync.WaitGroup
@@ -131,7 +136,7 @@ func (w *writer) waiting() int {
 // One port that the database refuses fails nobody else's.
 func TestRefusedPortIsAlone(t *testing.T) {
 	f := newFixture(t)
-	f.makeBridge()
+	f.makeBridge(t)
 	f.server.Ctl("add-br", "br-other")
 	f.server.Ctl("add-port", "br-other", "veth3")
 	batch := make([]*pending, 6)
@@ -159,7 +164,7 @@ func TestAddWaitsForBridge(t *testing.T) {
 		t.Fatalf("did not wait: %v", err)
 	case <-time.After(200 * time.Millisecond):
 	}
-	f.makeBridge()
+	f.makeBridge(t)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +182,7 @@ func TestErrorNamesTheMissingBridge(t *testing.T) {
 // A transaction whose outcome nobody heard of is not made twice.
 func TestLostConnection(t *testing.T) {
 	f := newFixture(t)
-	f.makeBridge()
+	f.makeBridge(t)
 	f.proxy.Mute()
 	before := f.server.Transactions()
 	done := make(chan error, 1)
@@ -194,7 +199,7 @@ func TestLostConnection(t *testing.T) {
 
 func TestWaitInstalled(t *testing.T) {
 	f := newFixture(t)
-	f.makeBridge()
+	f.makeBridge(t)
 	if err := f.Add(soon(t), port(1)); err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +238,7 @@ func TestWaitInstalled(t *testing.T) {
 
 func TestRemove(t *testing.T) {
 	f := newFixture(t)
-	f.makeBridge()
+	f.makeBridge(t)
 	for n := range 3 {
 		if err := f.Add(soon(t), port(n)); err != nil {
 			t.Fatal(err)
@@ -250,5 +255,26 @@ func TestRemove(t *testing.T) {
 	}
 	if got := f.ports(); got != "veth1" {
 		t.Errorf("ports are %q", got)
+	}
+}
+
+func TestSync(t *testing.T) {
+	f := newFixture(t)
+	done := make(chan error, 1)
+	go func() { done <- f.Sync(soon(t)) }()
+	await(t, "the request", func() bool { return strings.TrimSpace(f.server.Ctl("get", "Open_vSwitch", ".", "next_cfg")) == "1" })
+	select {
+	case err := <-done:
+		t.Fatalf("did not wait: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	f.server.Ctl("set", "Open_vSwitch", ".", "cur_cfg=1") // as ovs-vswitchd does
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if err := f.Sync(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "ovs-vswitchd") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -17,9 +17,12 @@ import (
 // errNoBridge says that the node agent has not made the integration bridge yet, or somebody deleted it.
 var errNoBridge = errors.New("there is no bridge " + names.IntegrationBridge)
 
+// errStalePlan says that the connection was replaced while a transaction was made up.
+var errStalePlan = errors.New("the database was connected again meanwhile")
+
 // isTemporary tells errors that go away by themselves.
 func isTemporary(err error) bool {
-	return errors.Is(err, errNoBridge) || errors.Is(err, ovsdb.ErrNotConnected) || errors.Is(err, ovsdb.ErrUnknownOutcome)
+	return errors.Is(err, errNoBridge) || errors.Is(err, errStalePlan) || errors.Is(err, ovsdb.ErrNotConnected) || errors.Is(err, ovsdb.ErrUnknownOutcome)
 }
 
 // change is what one caller wants.
@@ -136,6 +139,7 @@ func (w *writer) transact(ctx context.Context, batch []*pending) error {
 	if bridge == nil && !w.table.Connected() {
 		return ovsdb.ErrNotConnected
 	}
+	epoch := w.table.client.Epoch()
 	ops := w.plan(batch)
 	if len(ops) == 0 {
 		return nil
@@ -148,6 +152,10 @@ func (w *writer) transact(ctx context.Context, batch []*pending) error {
 		return fmt.Errorf("port transaction: %w", err)
 	}
 	if i, err := ovsdb.CheckResults(results, len(ops)); err != nil {
+		if w.table.client.Epoch() != epoch {
+			// Planned with the contents of the last connection, sent on the next.
+			return errors.Join(errStalePlan, err)
+		}
 		return fmt.Errorf("port transaction, operation %d: %w", i, err)
 	}
 	if results[len(ops)-1].Count == 0 {
