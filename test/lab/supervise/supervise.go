@@ -155,6 +155,11 @@ func (s *Supervisor) unit(name string) (*unit, error) {
 func (u *unit) set(state, detail string, pid int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.change(state, detail, pid)
+}
+
+// change is set for those who hold the lock.
+func (u *unit) change(state, detail string, pid int) {
 	u.status.State, u.status.Detail, u.status.PID = state, detail, pid
 	u.status.Since = time.Now()
 	close(u.changed)
@@ -265,9 +270,9 @@ func (u *unit) waitGate(ctx context.Context, g Gate) error {
 func (u *unit) environ() []string { return append(append([]string(nil), u.sup.env...), u.Env...) }
 
 func (u *unit) started(pid int) {
-	u.set(StateRunning, "", pid)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.starts++
 	u.status.Restarts = u.starts - 1
+	u.change(StateRunning, "", pid)
 }
