@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -71,7 +72,7 @@ func TestReadRequestRefuses(t *testing.T) {
 }
 
 func TestReadResponseCut(t *testing.T) {
-	if _, err := ReadResponse(strings.NewReader(`{"version":1}`)); err != io.ErrUnexpectedEOF {
+	if _, err := ReadResponse(strings.NewReader(`{"version":1}`)); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("got %v: a response that was cut must not pass for success", err)
 	}
 }

@@ -110,7 +110,7 @@ func (c Client) awaitSocket(ctx context.Context, limit time.Duration) {
 	}
 	defer w.close()
 	// The agent may have come between the failed attempt and the watch.
-	if conn, err := net.Dial("unix", c.Socket); err == nil {
+	if conn, err := (&net.Dialer{}).DialContext(ctx, "unix", c.Socket); err == nil {
 		conn.Close()
 		return
 	}
