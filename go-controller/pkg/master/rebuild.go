@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
@@ -106,6 +107,9 @@ func (e *engine) rebuildPorts(ports []observedPort) {
 		}
 		return nil
 	}
+	for i := range ports {
+		ports[i].uid = e.incarnation(ports[i])
+	}
 	slices.SortFunc(ports, func(a, b observedPort) int {
 		x, y := live(a), live(b)
 		switch {
@@ -131,6 +135,27 @@ func (e *engine) rebuildPorts(ports []observedPort) {
 			a.written = known
 		}
 	}
+}
+
+// incarnation is the UID of the pod that a port belongs to. Where somebody has removed it from the port, it is that of the
+// pod whose annotation gives the same addresses: they are configured on its node.
+func (e *engine) incarnation(p observedPort) types.UID {
+	pod, ok := e.pods.Get(p.key)
+	if p.uid != "" || !ok {
+		return p.uid
+	}
+	network, err := parseNetwork(pod)
+	if err != nil {
+		return ""
+	}
+	var annotated []netip.Addr
+	for _, a := range network.Addresses {
+		annotated = append(annotated, a.Addr())
+	}
+	if !sameSet(annotated, p.Addresses, netip.Addr.Compare) {
+		return ""
+	}
+	return pod.UID
 }
 
 // adopt lets the store know rows that are in the database and tells whether it took them. If it did not, it will refuse them
