@@ -84,6 +84,10 @@ func operate(ctx context.Context, nb *ovsdb.Client, n network, d deps, o operati
 	if err != nil {
 		return err
 	}
+	// A former leader's late write must not come between the rows that are read below and the first write.
+	if err := syncer.Claim(ctx); err != nil {
+		return err
+	}
 	// From here on changes are queued; none is missed between the lists that are read below and now.
 	o.listen(e)
 	if err := e.rebuild(observe(ovsdb.Rows[nbdb.LogicalSwitchPort](nb), ovsdb.Rows[nbdb.LogicalRouterPort](nb))); err != nil {

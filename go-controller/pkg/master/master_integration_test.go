@@ -100,6 +100,35 @@ func (l *live) run() {
 	l.t.Cleanup(l.stop)
 }
 
+// A former leader that still writes after the rows were read could give away addresses that are then given away again.
+func TestFormerLeaderIsFencedBeforeRowsAreRead(t *testing.T) {
+	l := newLive(t)
+	l.nb.Ctl("init")
+	l.nb.Ctl("set", "NB_Global", ".", `external_ids:"k8s.ovn.org/leader"=former`)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	options, err := nbsync.ConnectOptions([]string{l.nb.Endpoint()}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nb, err := ovsdb.Connect(ctx, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nb.Close()
+	record := ""
+	d := deps{nodes: l.nodes, pods: l.pods, patcher: l, events: l, metrics: newMetrics(nil)}
+	n := network{join: []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16")}}
+	err = operate(ctx, nb, n, d, operation{
+		sync: nbsync.Options{Fence: "new"},
+		// Called just before the rows are read.
+		listen: func(*engine) { record = l.nb.Ctl("get", "NB_Global", ".", "external_ids"); cancel() },
+	})
+	if err != nil || !strings.Contains(record, "new") {
+		t.Errorf("when the rows were read the leader record was %s (err %v), want it to name the new leader", record, err)
+	}
+}
+
 // await waits until what is wanted has come true.
 func (l *live) await(what string, yes func() bool) {
 	l.t.Helper()

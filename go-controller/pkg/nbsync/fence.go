@@ -141,6 +141,38 @@ func (f *fence) swap() []libovsdb.Operation {
 	}}
 }
 
+// Claim takes the record from an earlier leader. When it returns nil no earlier leader can write any more, and the
+// copy of the database shows all that they have written: who decides from that copy what to hand to the store calls Claim
+// first, then reads, then calls Run. It writes nothing when the record is ours already or when there is none.
+// Errors: ErrFenced and ctx's.
+func (s *Syncer) Claim(ctx context.Context) error {
+	defer s.client.Watch(nil, s.events.connected)()
+	for {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !s.client.Connected() {
+			select {
+			case <-s.events.wake:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if err := s.fence.observe(s.database()); err != nil {
+			return err
+		}
+		if !s.fence.urgent() {
+			return nil
+		}
+		if !sleep(ctx, time.Until(s.resumeAt)) {
+			continue
+		}
+		if err := s.takeOver(ctx); err != nil {
+			return err
+		}
+	}
+}
+
 // takeOver claims the record with a transaction of its own.
 func (s *Syncer) takeOver(ctx context.Context) error {
 	v := s.send(ctx, &transaction{})
