@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"testing"
+	"time"
 
 	"github.com/ovnkube/ovnkube/test/lab/artifact"
 	"github.com/ovnkube/ovnkube/test/lab/plan"
@@ -33,6 +34,8 @@ func TestDebian13(t *testing.T) {
 		{name: "Reachability", run: testReachability},
 		{name: "PacketSizes", run: testPacketSizes},
 		{name: "IdleMasterRestart", run: testIdleMasterRestart},
+		{name: "NodeAddedAndRemoved", run: testNodeAddedAndRemoved, limit: 3 * time.Minute},
+		{name: "Drift", run: testDrift, limit: 3 * time.Minute},
 	} {
 		c.runScenario(t, s)
 	}
