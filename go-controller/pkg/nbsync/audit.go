@@ -3,7 +3,6 @@ package nbsync
 import (
 	"github.com/ovn-org/libovsdb/model"
 
-	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 )
 
@@ -41,14 +40,10 @@ func (s *Syncer) auditTable(db *database, v nbstate.View, t *table, rows map[str
 		return
 	}
 	for uuid, m := range rows {
-		if !db.ours(t, m) {
+		owner, unwanted := db.unwanted(v, t, m)
+		if !unwanted {
 			continue
 		}
-		ids := t.externalIDs(m)
-		if _, _, wanted := v.Row(nbstate.Key{Table: t.name, ID: ids[names.RowIDKey]}); wanted {
-			continue
-		}
-		owner := nbstate.Owner{Kind: ids[names.OwnerTypeKey], Name: ids[names.OwnerNameKey]}
 		s.queue.enqueueForAudit(owner).addRow(rowRef{t.name, uuid})
 	}
 }

@@ -108,6 +108,18 @@ func (d *database) idOf(v nbstate.View, t *table, m model.Model) (string, bool) 
 	return id, d.ours(t, m)
 }
 
+// unwanted tells whether a row carries our mark although nobody wants it, and returns the owner that it names.
+func (d *database) unwanted(v nbstate.View, t *table, m model.Model) (nbstate.Owner, bool) {
+	if !d.ours(t, m) {
+		return nbstate.Owner{}, false
+	}
+	ids := t.externalIDs(m)
+	if _, _, wanted := v.Row(nbstate.Key{Table: t.name, ID: ids[names.RowIDKey]}); wanted {
+		return nbstate.Owner{}, false
+	}
+	return nbstate.Owner{Kind: ids[names.OwnerTypeKey], Name: ids[names.OwnerNameKey]}, true
+}
+
 // holder returns the row, other than uuid, that has the same values as m in an index of the server.
 func (d *database) holder(t *table, m model.Model, uuid string) *row {
 	rc := d.cache.Table(t.name)

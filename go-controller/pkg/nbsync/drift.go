@@ -14,15 +14,20 @@ import (
 // events notes what happens to our rows in the database. It is called by the cache for our own changes as
 // well as for others': what is noted is only looked at again, and our own changes turn out to be right.
 //
-// Rows that appear are not noted: ours are known, others' do not matter, and a first connection would note
-// all. The cache may drop events; the audit does without them.
+// The cache may drop events; the audit does without them.
 type events struct {
 	catalog    catalog
 	controller string
 	wake       chan struct{}
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	noted
+}
+
+// noted is what has happened since it was looked at last.
+type noted struct {
 	touched map[nbstate.Key]bool // rows of ours that changed; true when they were deleted
+	added   map[rowRef]struct{}  // rows of ours that appeared
 	members map[memberEvent]struct{}
 	freed   bool // a row of others went or changed in a table with unique values
 }
@@ -42,19 +47,23 @@ func newEvents(c catalog, controller string) *events {
 }
 
 func (e *events) reset() {
-	e.touched, e.members, e.freed = map[nbstate.Key]bool{}, map[memberEvent]struct{}{}, false
+	e.noted = noted{touched: map[nbstate.Key]bool{}, added: map[rowRef]struct{}{}, members: map[memberEvent]struct{}{}}
+}
+
+func (n *noted) empty() bool {
+	return len(n.touched) == 0 && len(n.added) == 0 && len(n.members) == 0 && !n.freed
 }
 
 // take returns what was noted since the last call.
-func (e *events) take() (touched map[nbstate.Key]bool, members map[memberEvent]struct{}, freed bool) {
+func (e *events) take() noted {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.touched) == 0 && len(e.members) == 0 && !e.freed {
-		return nil, nil, false
+	if e.empty() {
+		return noted{}
 	}
-	touched, members, freed = e.touched, e.members, e.freed
+	n := e.noted
 	e.reset()
-	return touched, members, freed
+	return n
 }
 
 // connected wakes Run, which sees the new connection.
@@ -67,8 +76,29 @@ func (e *events) signal() {
 	}
 }
 
-// OnAdd implements cache.EventHandler.
-func (e *events) OnAdd(string, model.Model) {}
+// OnAdd implements cache.EventHandler. Our own transactions add what is wanted; a backup that is restored also adds
+// what is not wanted any more.
+func (e *events) OnAdd(tableName string, m model.Model) {
+	t := e.catalog[tableName]
+	if t == nil || !t.marked() {
+		return
+	}
+	key, ours := e.key(t, m)
+	if !ours {
+		return
+	}
+	var members []memberEvent
+	for name, c := range t.shared {
+		members = appendMissing(members, memberEvent{parent: key, column: name, added: true}, fieldStrings(m, c), nil)
+	}
+	ref := rowRef{tableName, t.uuidOf(m)}
+	e.note(func() {
+		e.added[ref] = struct{}{}
+		for _, m := range members {
+			e.members[m] = struct{}{}
+		}
+	})
+}
 
 // OnUpdate implements cache.EventHandler.
 func (e *events) OnUpdate(tableName string, old, new model.Model) {
@@ -172,34 +202,53 @@ func (e *events) key(t *table, m model.Model) (nbstate.Key, bool) {
 
 // handleEvents makes the owners ready whose rows or members changed.
 func (s *Syncer) handleEvents() {
-	touched, members, freed := s.events.take()
-	if len(touched) == 0 && len(members) == 0 && !freed {
+	n := s.events.take()
+	if n.empty() {
 		return
 	}
 	s.store.Read(func(v nbstate.View) {
-		for key, deleted := range touched {
-			if key.Table == nbdb.NBGlobalTable {
-				key.ID = globalID
-			}
-			if owner, _, ok := v.Row(key); ok {
-				s.queue.enqueue(owner)
-			}
-			if deleted {
-				for _, owner := range v.ContributorsOf(key) {
-					s.queue.enqueue(owner)
-				}
-			}
+		for key, deleted := range n.touched {
+			s.handleRow(v, key, deleted)
 		}
 		db := s.database()
-		for m := range members {
+		for ref := range n.added {
+			s.handleAdded(db, v, ref)
+		}
+		for m := range n.members {
 			s.handleMember(db, v, m)
 		}
 	})
-	if freed {
+	if n.freed {
 		for owner, w := range s.queue.works {
 			if !w.retryAt.IsZero() {
 				s.queue.enqueue(owner)
 			}
+		}
+	}
+}
+
+func (s *Syncer) handleRow(v nbstate.View, key nbstate.Key, deleted bool) {
+	if key.Table == nbdb.NBGlobalTable {
+		key.ID = globalID
+	}
+	if owner, _, ok := v.Row(key); ok {
+		s.queue.enqueue(owner)
+	}
+	if deleted {
+		for _, owner := range v.ContributorsOf(key) {
+			s.queue.enqueue(owner)
+		}
+	}
+}
+
+// handleAdded sees to rows of ours that appear although nobody wants them.
+func (s *Syncer) handleAdded(db *database, v nbstate.View, ref rowRef) {
+	if !v.IsSynced() {
+		return // The audit that follows finds it.
+	}
+	if m := db.get(ref.table, ref.uuid); m != nil {
+		if owner, unwanted := db.unwanted(v, s.catalog[ref.table], m); unwanted {
+			s.queue.enqueue(owner).addRow(ref)
 		}
 	}
 }

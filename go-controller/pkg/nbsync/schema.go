@@ -25,6 +25,7 @@ type table struct {
 	name    string
 	root    bool
 	columns []column // those that are compared and written
+	uuid    int      // field of _uuid
 	extIDs  int      // field of external_ids, -1 when there is none
 	shared  map[string]*column
 	// strong lists the set columns of all tables that keep rows of this table alive.
@@ -88,6 +89,9 @@ func newTable(name string, spec tableSpec, ts *libovsdb.TableSchema, t reflect.T
 	shared := nbstate.SharedColumns(name)
 	for i := range t.NumField() {
 		colName := t.Field(i).Tag.Get("ovsdb")
+		if colName == "_uuid" {
+			out.uuid = i
+		}
 		cs := ts.Column(colName)
 		if colName == "_uuid" || cs == nil {
 			continue
@@ -134,6 +138,9 @@ func newColumn(name string, field int, cs *libovsdb.ColumnSchema, spec tableSpec
 
 // marked tells whether rows carry the mark of their owner.
 func (t *table) marked() bool { return len(t.identity) == 0 && !t.singleton }
+
+// uuidOf returns the UUID of a row of the database.
+func (t *table) uuidOf(m model.Model) string { return reflect.ValueOf(m).Elem().Field(t.uuid).String() }
 
 // identityOf returns the ID of a row of a table without marks.
 func (t *table) identityOf(m model.Model) string {
