@@ -14,6 +14,7 @@ func TestPodKeepsItsAddressThoughItsPortWasEdited(t *testing.T) {
 		"incarnation removed": func(p *nbdb.LogicalSwitchPort) { delete(p.Options, names.IfaceIDVer) },
 		"node changed":        func(p *nbdb.LogicalSwitchPort) { p.Options[names.RequestedChassis] = "n2" },
 		"options cleared":     func(p *nbdb.LogicalSwitchPort) { p.Options = nil },
+		"MAC changed":         func(p *nbdb.LogicalSwitchPort) { p.Addresses = []string{"0a:58:00:00:00:01 10.128.0.3"} },
 		"address removed":     func(p *nbdb.LogicalSwitchPort) { p.Addresses = nil },
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -32,6 +33,26 @@ func TestPodKeepsItsAddressThoughItsPortWasEdited(t *testing.T) {
 			}
 			h.want("port", h.portOf("a"), port)
 		})
+	}
+}
+
+// A cluster that gives up its second family keeps what it has of the first: nodes configured it.
+func TestPodKeepsItsAddressWhenAFamilyIsGivenUp(t *testing.T) {
+	for _, rowsLost := range []bool{false, true} {
+		h := newTest(t, "10.128.0.0/16/24", "fd01::/48/64")
+		h.start()
+		h.addNode("n1")
+		h.addPod("a", "n1")
+		h.settle()
+		h.want("address in dual stack", h.addressOf("a"), "10.128.0.3 fd01::3")
+		h.pools = h.pools[:1]
+		if rowsLost {
+			clear(h.db.rows)
+		}
+		h.start()
+		h.settle()
+		h.want("address", h.addressOf("a"), "10.128.0.3")
+		h.want("port", h.portOf("a"), "10.128.0.3 on n1 for uid-2")
 	}
 }
 

@@ -56,6 +56,8 @@ type attachment struct {
 	node string
 	// written: the store has the port of this attachment.
 	written bool
+	// occupied: it only keeps addresses taken, possibly not all of those that its port has, and has no MAC.
+	occupied bool
 	// refused is the annotation that could not be used, if there was one.
 	refused string
 }
@@ -179,7 +181,7 @@ func (l *ledger) attach(n *nodeState, key string, uid types.UID, wanted *podrows
 
 // occupy attaches a pod to those of the addresses that can be had, so that nobody else gets them.
 func (l *ledger) occupy(n *nodeState, key string, uid types.UID, addresses []netip.Addr) *attachment {
-	a := &attachment{key: key, uid: uid, node: n.name}
+	a := &attachment{key: key, uid: uid, node: n.name, occupied: true}
 	for _, p := range n.pools {
 		for _, ip := range addresses {
 			if p.Claim(ip) == nil {
@@ -232,8 +234,9 @@ func (n *nodeState) allocate() ([]netip.Addr, error) {
 	return out, nil
 }
 
-// claim takes all of the wanted addresses or none. They must be one a family at most, lie in the node's subnets and
-// go with the MAC. The result is in the order of the node's subnets.
+// claim takes all of the wanted addresses or none; those of a family that the cluster does not have, or no longer, do not
+// count. They must be one a family at most, lie in the node's subnets and go with the MAC. The result is in the order
+// of the node's subnets.
 func (n *nodeState) claim(wanted podrows.Attachment) ([]netip.Addr, error) {
 	var out []netip.Addr
 	fail := func(err error) ([]netip.Addr, error) {
@@ -251,7 +254,7 @@ func (n *nodeState) claim(wanted podrows.Attachment) ([]netip.Addr, error) {
 			out = append(out, a)
 		}
 	}
-	if len(out) == 0 || len(out) != len(wanted.Addresses) || !oneEachFamily(out) {
+	if len(out) == 0 || !oneEachFamily(out) {
 		return fail(fmt.Errorf("addresses %v do not fit the subnets %v of node %s: %w", wanted.Addresses, n.subnets, n.name, errMalformed))
 	}
 	if mac := addr.MAC(out...); mac.String() != wanted.MAC.String() {

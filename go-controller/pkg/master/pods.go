@@ -104,7 +104,7 @@ func (e *engine) takeBack(pod *kube.Pod, n *nodeState) *attachment {
 	if h == nil {
 		return nil
 	}
-	i := slices.IndexFunc(h.attachments, func(a *attachment) bool { return a.uid == pod.UID && a.node == n.name })
+	i := slices.IndexFunc(h.attachments, func(a *attachment) bool { return a.uid == pod.UID && a.node == n.name && !a.occupied })
 	if i < 0 {
 		return nil
 	}

@@ -131,8 +131,8 @@ func (e *engine) rebuildPorts(ports []observedPort) {
 		namespace, name := names.SplitObjectName(p.key)
 		former := &kube.Pod{Namespace: namespace, Name: name, UID: p.uid, Node: p.node}
 		known := e.adopt(podOwner(p.key), podrows.Rows(former, p.Attachment))
-		if a := e.readopt(n, p, live(p) != nil); a != nil {
-			a.written = known
+		if a := e.readopt(n, p, live(p)); a != nil {
+			a.written = known && slices.Equal(a.Addresses, p.Addresses) && a.MAC.String() == p.MAC.String()
 		}
 	}
 }
@@ -168,15 +168,18 @@ func (e *engine) adopt(owner nbstate.Owner, rows nbstate.Desired) bool {
 	return true
 }
 
-// readopt lets a pod keep the addresses of its port. Those of a left-over port, or of one that makes no sense, are held
-// until the port is gone; then it returns nil.
-func (e *engine) readopt(n *nodeState, p observedPort, live bool) *attachment {
-	if live {
+// readopt lets a pod keep the addresses of its port or, when that makes no sense, those of its annotation. Addresses of a
+// left-over port, whose pod is nil, or of one that makes no sense, are held until the port is gone; then it returns nil.
+func (e *engine) readopt(n *nodeState, p observedPort, pod *kube.Pod) *attachment {
+	if pod != nil {
 		a, err := e.ledger.attach(n, p.key, p.uid, &p.Attachment)
 		if err == nil {
 			return a
 		}
 		klog.InfoS("Port's addresses cannot be kept", "pod", p.key, "addresses", p.Addresses, "err", err.Error())
+		if a, err = e.claimAnnotated(pod, n); err == nil {
+			return a
+		}
 	}
 	e.release(e.ledger.occupy(n, p.key, p.uid, p.Addresses))
 	return nil
