@@ -26,6 +26,8 @@ type annotator struct {
 	current func(key, kube.Ref) map[string]string
 	// patched is called after each successful patch.
 	patched func(key)
+	// refused is called after each patch that the API server does not allow; it is tried again all the same.
+	refused func(kube.Ref, error)
 
 	mu     sync.Mutex
 	wanted map[key]wantedAnnotations
@@ -97,6 +99,9 @@ func (a *annotator) annotate(ctx context.Context, k key) error {
 	case a.current(k, w.ref) == nil:
 		// Another of the same name refuses the former one's patch; its own event leads to what it needs.
 	default:
+		if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+			a.refused(w.ref, err)
+		}
 		return err
 	}
 	a.drop(k, w)

@@ -1,8 +1,14 @@
 package master
 
 import (
+	"context"
+	"errors"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 )
@@ -54,6 +60,26 @@ func TestPodKeepsItsAddressWhenAFamilyIsGivenUp(t *testing.T) {
 		h.want("address", h.addressOf("a"), "10.128.0.3")
 		h.want("port", h.portOf("a"), "10.128.0.3 on n1 for uid-2")
 	}
+}
+
+// forbidding is an API server that does not allow patches of pods.
+type forbidding struct{ kube.Patcher }
+
+func (forbidding) PatchPod(_ context.Context, ref kube.Ref, _ map[string]string) error {
+	return apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, ref.Name, errors.New("no such right"))
+}
+
+// Who looks at a pod that waits for its annotation must find out why there is none.
+func TestRefusedAnnotationIsToldOnThePod(t *testing.T) {
+	h := newTest(t)
+	h.addNode("a", "10.128.0.0/23")
+	h.start()
+	h.settle()
+	h.engine.annotator.patcher = forbidding{h}
+	h.addPod("p", "a")
+	h.allocate()
+	h.annotate()
+	h.wantEvents("AnnotationRefused ns/p")
 }
 
 // editPort changes a pod's port in the database.

@@ -26,6 +26,7 @@ const (
 	reasonAddressReplaced  = "PodNetworkReplaced"
 	reasonBadHostCIDRs     = "InvalidHostCIDRs"
 	reasonNorthboundFailed = "NorthboundWriteFailed"
+	reasonPatchRefused     = "AnnotationRefused"
 )
 
 // desiredState is the part of nbstate.Store that the engine uses.
@@ -98,6 +99,7 @@ func newEngine(n network, d deps) *engine {
 	}
 	e.worker = kube.NewWorker("engine", d.metrics.queues, e.handle)
 	e.annotator = newAnnotator(d.patcher, d.metrics.queues, e.annotations, e.patched)
+	e.annotator.refused = func(about kube.Ref, err error) { e.events.Warn(about, reasonPatchRefused, err.Error()) }
 	return e
 }
 
