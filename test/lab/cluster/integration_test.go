@@ -184,7 +184,8 @@ func TestPodsRun(t *testing.T) {
 	t.Run("add and remove", func(t *testing.T) { addAndRemove(t, ctx, l) })
 }
 
-// An image that was exported from one node is loaded into all under its name.
+// An image that was exported from one node is loaded into all under its name. The export is --local: through
+// containerd's transfer service ctr may end before it has written everything.
 func loadImage(t *testing.T, ctx context.Context, l *cluster.Lab) { //nolint:revive // t comes first in tests
 	const name = "example.com/loaded:1"
 	archive := filepath.Join(t.TempDir(), "image.tar")
@@ -193,7 +194,7 @@ func loadImage(t *testing.T, ctx context.Context, l *cluster.Lab) { //nolint:rev
 		t.Fatal(err)
 	}
 	defer f.Close()
-	script := "ctr images tag registry.k8s.io/pause:3.10.2 " + name + " >&2 && ctr images export - " + name + " && ctr images rm " + name + " >&2"
+	script := "ctr images tag registry.k8s.io/pause:3.10.2 " + name + " >&2 && ctr images export --local - " + name + " && ctr images rm " + name + " >&2"
 	if err := l.Run(ctx, "node1", cluster.IO{Stdout: f, Stderr: testWriter{t}}, "sh", "-c", script); err != nil {
 		t.Fatal(err)
 	}
