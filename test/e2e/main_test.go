@@ -83,7 +83,8 @@ func scenarios() []scenario {
 		{name: "JobFreesAddress", run: testJobFreesAddress},
 		{name: "EditedAnnotation", run: testEditedAnnotation},
 		{name: "Churn", run: testChurn, limit: 4 * time.Minute},
-		{name: "TwoHundredPodsOnOneNode", run: testDensity, limit: 4 * time.Minute},
+		// Dual stack has all of IPv6 in it.
+		{name: "TwoHundredPodsOnOneNode", run: testDensity, limit: 4 * time.Minute, only: []plan.Family{plan.IPv4, plan.Dual}},
 		{name: "IdleMasterRestart", run: testIdleMasterRestart},
 		{name: "ForeignRows", run: testForeignRows},
 		{name: "Killed", run: testKilled, limit: 5 * time.Minute},
