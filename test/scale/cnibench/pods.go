@@ -93,14 +93,16 @@ func (p *pods) expect(waiting map[string]chan time.Time, name string) <-chan tim
 }
 
 func (p *pods) object(name string) *corev1.Pod {
-	second := int64(1)
+	second, none := int64(1), false
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
 		Spec: corev1.PodSpec{
 			// The scheduler places it: its time is part of what a user waits for.
 			NodeSelector:                  map[string]string{corev1.LabelHostname: p.node},
 			TerminationGracePeriodSeconds: &second,
-			Containers:                    []corev1.Container{{Name: "pause", Image: image.Pause, ImagePullPolicy: corev1.PullNever}},
+			// kubelet looks only every 300 ms whether a pod's volumes are mounted: without a token there is none.
+			AutomountServiceAccountToken: &none,
+			Containers:                   []corev1.Container{{Name: "pause", Image: image.Pause, ImagePullPolicy: corev1.PullNever}},
 		},
 	}
 }
