@@ -2,19 +2,18 @@ package names
 
 // Keys in the Open_vSwitch table's external_ids, read by ovn-controller (see ovn-controller(8)).
 const (
-	OVSSystemID             = "system-id"
-	OVSHostname             = "hostname"
-	OVNRemote               = "ovn-remote"
-	OVNRemoteProbeInterval  = "ovn-remote-probe-interval"
-	OVNOpenFlowProbe        = "ovn-openflow-probe-interval"
-	OVNEncapType            = "ovn-encap-type"
-	OVNEncapIP              = "ovn-encap-ip"
-	OVNBridgeMappings       = "ovn-bridge-mappings"
-	OVNMonitorAll           = "ovn-monitor-all"
-	OVNWaitBeforeClear      = "ovn-ofctrl-wait-before-clear"
-	OVNEnableLflowCache     = "ovn-enable-lflow-cache"
-	OVNMemlimitLflowCacheKB = "ovn-memlimit-lflow-cache-kb"
-	OVNBridgeDatapathType   = "ovn-bridge-datapath-type"
+	OVSSystemID            = "system-id"
+	OVSHostname            = "hostname"
+	OVNRemote              = "ovn-remote"
+	OVNRemoteProbeInterval = "ovn-remote-probe-interval"
+	OVNOpenFlowProbe       = "ovn-openflow-probe-interval"
+	OVNEncapType           = "ovn-encap-type"
+	OVNEncapIP             = "ovn-encap-ip"
+	OVNBridgeMappings      = "ovn-bridge-mappings"
+	OVNMonitorAll          = "ovn-monitor-all"
+	OVNWaitBeforeClear     = "ovn-ofctrl-wait-before-clear"
+	OVNEnableLflowCache    = "ovn-enable-lflow-cache"
+	OVNBridgeDatapathType  = "ovn-bridge-datapath-type"
 )
 
 // Keys in the external_ids of a pod's OVS interface.
