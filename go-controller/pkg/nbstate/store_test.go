@@ -3,6 +3,7 @@ package nbstate
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -278,7 +279,7 @@ func compare(rt *rapid.T, s *Store, want map[Owner]Desired) {
 	s.Read(func(v View) {
 		for _, a := range []string{"1", "2", "3"} {
 			key := Key{nbdb.LogicalSwitchPortTable, a}
-			if _, m, ok := v.Row(key); ok != (rows[key] != nil) || ok && m != rows[key] {
+			if _, m, ok := v.Row(key); ok != (rows[key] != nil) || ok && !reflect.DeepEqual(m, rows[key]) {
 				rt.Fatalf("row %s: %v, %v", key, m, ok)
 			}
 			for _, b := range []string{"1", "2", "3"} {

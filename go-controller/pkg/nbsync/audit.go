@@ -13,8 +13,7 @@ const globalID = "global"
 // of ours that nobody wants. It relies on no event.
 func (s *Syncer) audit() {
 	s.metrics.audits.Inc()
-	db := s.database()
-	s.store.Read(func(v nbstate.View) {
+	s.read(func(db *database, v nbstate.View) {
 		for owner := range v.Owners() {
 			s.queue.enqueueForAudit(owner)
 		}

@@ -51,7 +51,7 @@ func (s *Syncer) attempt(ctx context.Context, owners []nbstate.Owner, only map[n
 		return s.bisect(ctx, tx, v)
 	case resultFenced:
 		s.requeue(tx.plans)
-		if err := s.fence.lost(s.database()); err != nil {
+		if err := s.fenceLost(); err != nil {
 			return err
 		}
 		return nil
@@ -68,8 +68,8 @@ func (s *Syncer) attempt(ctx context.Context, owners []nbstate.Owner, only map[n
 
 // prepare plans owners, until the transaction is full, and those that they refer to. The rest stays ready.
 func (s *Syncer) prepare(owners []nbstate.Owner, only map[nbstate.Owner]bool) (tx *transaction, b *batch) {
-	s.store.Read(func(v nbstate.View) {
-		b = newBatch(s.database(), s.store, v)
+	s.read(func(db *database, v nbstate.View) {
+		b = newBatch(db, s.store, v)
 		b.leftovers = s.queue.leftovers
 		b.mayPull = s.queue.mayPull
 		if only != nil {
@@ -89,7 +89,7 @@ func (s *Syncer) prepare(owners []nbstate.Owner, only map[nbstate.Owner]bool) (t
 
 // send transacts with the fence in front.
 func (s *Syncer) send(ctx context.Context, tx *transaction) verdict {
-	if err := s.fence.observe(s.database()); err != nil {
+	if err := s.observe(); err != nil {
 		return verdict{result: resultFenced, operation: -1, err: err}
 	}
 	guard := s.fence.ops()
@@ -211,13 +211,13 @@ func (s *Syncer) bisect(ctx context.Context, tx *transaction, v verdict) error {
 		suspects = append(suspects, p)
 	}
 	if len(suspects) == 1 {
-		s.fail(ctx, suspects[0], v.err)
+		s.refused(ctx, suspects[0], v.err)
 		return nil
 	}
 	if v.operation >= 0 {
 		// The server names the operation: often it is one owner's alone.
 		if o := tx.origins[v.operation]; len(o.plans) == 1 {
-			s.fail(ctx, o.plans[0], v.err)
+			s.refused(ctx, o.plans[0], v.err)
 			rest := slices.DeleteFunc(suspects, func(p *plan) bool { return p == o.plans[0] })
 			return s.attemptOnly(ctx, rest)
 		}
@@ -259,6 +259,19 @@ func (s *Syncer) finish(p *plan) {
 	if current, first := s.store.Done(p.owner, p.generation); current && (first || failed) {
 		s.opts.OnResult(Result{Owner: p.owner, Generation: p.generation, Deleted: p.deleted})
 	}
+}
+
+// refused settles, for now, an owner that the server refused. What it collides with may have come since it
+// was planned; then a plan of now tells more than the server does. The server sends what it had committed
+// before it answers.
+func (s *Syncer) refused(ctx context.Context, p *plan, err error) {
+	tx, _ := s.prepare([]nbstate.Owner{p.owner}, map[nbstate.Owner]bool{p.owner: true})
+	for _, now := range tx.stuck {
+		if now.owner == p.owner && now.err != nil {
+			p, err = now, now.err
+		}
+	}
+	s.fail(ctx, p, err)
 }
 
 // fail settles, for now, an owner that cannot be done.

@@ -206,11 +206,10 @@ func (s *Syncer) handleEvents() {
 	if n.empty() {
 		return
 	}
-	s.store.Read(func(v nbstate.View) {
+	s.read(func(db *database, v nbstate.View) {
 		for key, deleted := range n.touched {
 			s.handleRow(v, key, deleted)
 		}
-		db := s.database()
 		for ref := range n.added {
 			s.handleAdded(db, v, ref)
 		}

@@ -9,6 +9,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 )
 
@@ -141,6 +142,16 @@ func (f *fence) swap() []libovsdb.Operation {
 	}}
 }
 
+func (s *Syncer) observe() (err error) {
+	s.read(func(db *database, _ nbstate.View) { err = s.fence.observe(db) })
+	return err
+}
+
+func (s *Syncer) fenceLost() (err error) {
+	s.read(func(db *database, _ nbstate.View) { err = s.fence.lost(db) })
+	return err
+}
+
 // Claim takes the record from an earlier leader. When it returns nil no earlier leader can write any more, and the
 // copy of the database shows all that they have written: who decides from that copy what to hand to the store calls Claim
 // first, then reads, then calls Run. It writes nothing when the record is ours already or when there is none.
@@ -158,7 +169,7 @@ func (s *Syncer) Claim(ctx context.Context) error {
 			}
 			continue
 		}
-		if err := s.fence.observe(s.database()); err != nil {
+		if err := s.observe(); err != nil {
 			return err
 		}
 		if !s.fence.urgent() {
@@ -178,7 +189,7 @@ func (s *Syncer) takeOver(ctx context.Context) error {
 	v := s.send(ctx, &transaction{})
 	switch v.result {
 	case resultFenced:
-		return s.fence.lost(s.database())
+		return s.fenceLost()
 	case resultRefused, resultTransient:
 		d := s.pause.next()
 		s.resumeAt = time.Now().Add(d)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ovn-org/libovsdb/cache"
 	"k8s.io/klog/v2"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
@@ -90,8 +91,7 @@ func (s *Syncer) step(ctx context.Context) (time.Time, error) {
 		if now.Before(s.resumeAt) {
 			return earliest(next, s.resumeAt), nil
 		}
-		db := s.database()
-		if err := s.fence.observe(db); err != nil {
+		if err := s.observe(); err != nil {
 			return next, err
 		}
 		if s.fence.urgent() {
@@ -138,8 +138,12 @@ func (s *Syncer) collect(now time.Time) (next time.Time) {
 	return earliest(next, s.nextAudit)
 }
 
-func (s *Syncer) database() *database {
-	return &database{catalog: s.catalog, cache: s.client.Cache(), controller: s.opts.Controller}
+// read calls f with the database and the store, neither of which changes meanwhile.
+func (s *Syncer) read(f func(*database, nbstate.View)) {
+	s.client.Read(func(c *cache.TableCache) {
+		db := &database{catalog: s.catalog, cache: c, controller: s.opts.Controller}
+		s.store.Read(func(v nbstate.View) { f(db, v) })
+	})
 }
 
 func (s *Syncer) publishCounts() {

@@ -177,7 +177,17 @@ func (c *Client) session() *session {
 }
 
 // Cache returns the copy of the monitored tables. While there is no connection it is that of the last one.
+// A transaction may become visible table by table; see Read.
 func (c *Client) Cache() *cache.TableCache { return c.session().cache }
+
+// Read calls f with the cache, which shows whole transactions as long as f runs: rows read one after the other, of any
+// tables, belong together. f must not wait for the client.
+func (c *Client) Read(f func(*cache.TableCache)) {
+	s := c.session()
+	s.applying.RLock()
+	defer s.applying.RUnlock()
+	f(s.cache)
+}
 
 // Features returns what the server's schema has.
 func (c *Client) Features() Features { return c.session().features }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ovn-org/libovsdb/cache"
@@ -26,6 +27,8 @@ type session struct {
 	features Features
 	dbModel  model.DatabaseModel
 	cache    *cache.TableCache
+	// applying is held while a notification, which may be of several tables, is put into the cache.
+	applying sync.RWMutex
 	leader   *leaderWatch
 	watchers []*watcher // those whose handlers were added before the cache was filled
 }
@@ -102,7 +105,7 @@ func (s *session) monitor(ctx context.Context, monitors []Monitor) error {
 	}
 	args := []any{s.opts.Database, s.opts.Database, requests}
 	err := s.rpc.callInOrder(ctx, ovsdb.ConditionalMonitorRPC, args, nil, func(result json.RawMessage) error {
-		return populate(s.cache, result)
+		return s.populate(result)
 	})
 	if err != nil {
 		return fmt.Errorf("monitoring %s: %w", s.opts.Database, err)
@@ -110,12 +113,14 @@ func (s *session) monitor(ctx context.Context, monitors []Monitor) error {
 	return nil
 }
 
-func populate(c *cache.TableCache, updates json.RawMessage) error {
+func (s *session) populate(updates json.RawMessage) error {
 	var u ovsdb.TableUpdates2
 	if err := json.Unmarshal(updates, &u); err != nil {
 		return err
 	}
-	return c.Populate2(u)
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	return s.cache.Populate2(u)
 }
 
 // notify applies updates: ovsdb-server(7), section 4.1.14. An update that does not fit the cache ends the
@@ -134,7 +139,7 @@ func (s *session) notify(method string, params []json.RawMessage) error {
 	if database == serverDatabase {
 		return s.leader.update(params[1])
 	}
-	if err := populate(s.cache, params[1]); err != nil {
+	if err := s.populate(params[1]); err != nil {
 		return fmt.Errorf("applying an update to the cache of %s: %w", database, err)
 	}
 	return nil
