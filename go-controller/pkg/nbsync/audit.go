@@ -55,9 +55,9 @@ func (s *Syncer) auditMembers(db *database, v nbstate.View, t *table, snapshots 
 	for _, m := range snapshots[t.name] {
 		id, ours := db.idOf(v, t, m)
 		key := nbstate.Key{Table: t.name, ID: id}
-		owner, _, wanted := v.Row(key)
-		if !ours || !wanted {
-			continue // if ours, it is deleted as a whole
+		owner, ok := db.ownerOf(v, key)
+		if !ours || !ok {
+			continue
 		}
 		for name, c := range t.shared {
 			for _, value := range fieldStrings(m, c) {

@@ -141,3 +141,16 @@ func (d *database) holder(t *table, m model.Model, uuid string) *row {
 	}
 	return nil
 }
+
+// ownerOf returns who wants a row or, when nobody does, whom the row itself names: it may be wanted again before it is
+// deleted.
+func (d *database) ownerOf(v nbstate.View, key nbstate.Key) (nbstate.Owner, bool) {
+	if owner, _, wanted := v.Row(key); wanted {
+		return owner, true
+	}
+	rows, err := d.find(key)
+	if err != nil || len(rows) == 0 {
+		return nbstate.Owner{}, false
+	}
+	return d.unwanted(v, d.catalog[key.Table], rows[0].model)
+}
