@@ -45,6 +45,12 @@ type Common struct {
 	ServiceCIDRs []netip.Prefix
 	// MTU is that of pods, in bytes.
 	MTU int
+	// GatewayMode is names.GatewayModeShared or names.GatewayModeLocal. The node agent decides for its node.
+	GatewayMode string
+	// NoSNATCIDRs are destinations outside the cluster that see pods' own addresses.
+	NoSNATCIDRs []netip.Prefix
+	// NodePort: services are reachable on the nodes' addresses.
+	NodePort bool
 }
 
 // IPv4 and IPv6 tell which families the cluster's pods have.
@@ -82,6 +88,10 @@ type Node struct {
 	SouthboundRemote []string
 	// GatewayInterface is the physical NIC; empty means the interface of the default route.
 	GatewayInterface string
+	// GatewayNextHops are the routers behind the gateway interface; empty means those of the default routes.
+	GatewayNextHops []netip.Addr
+	// Netfilter is names.NetfilterAuto, NetfilterNFTables or NetfilterIPTables.
+	Netfilter string
 	// EncapIP is the tunnels' local address; the zero Addr means the gateway interface's address.
 	EncapIP netip.Addr
 	// EncapPort is the UDP port of Geneve.

@@ -77,6 +77,11 @@ func TestRefusals(t *testing.T) {
 		{name: "MTU below IPv6's minimum", args: []string{"--mtu=1200", "--cluster-subnets=fd01::/48/64", "--k8s-service-cidrs=fd02::/112"}, want: []string{"--mtu 1200", "1280"}},
 		{name: "endpoint", args: []string{"--nb-address=udp:1.2.3.4:5"}, want: []string{"nb-address", "tcp:ADDRESS:PORT"}},
 		{name: "ssl without keys", args: []string{"--nb-address=ssl:1.2.3.4:6641"}, want: []string{"--nb-client-privkey"}},
+		{name: "gateway mode", args: []string{"--gateway-mode=host"}, want: []string{"gateway-mode", "shared, local"}},
+		{name: "no-SNAT destination", args: []string{"--no-snat-cidrs=192.0.2.1/24"}, want: []string{"no-snat-cidrs", "192.0.2.0/24"}},
+		{name: "no-SNAT family without pods", args: []string{"--no-snat-cidrs=2001:db8::/32"}, want: []string{"--no-snat-cidrs 2001:db8::/32", "no pool"}},
+		{name: "pods overlap masquerade", args: []string{"--cluster-subnets=169.254.0.0/16/24"}, want: []string{"--cluster-subnets 169.254.0.0/16", "masquerade addresses 169.254.169.0/29"}},
+		{name: "join overlaps masquerade", args: []string{"--gateway-v6-join-subnet=fd69::/64"}, want: []string{"masquerade addresses fd69::/125", "--gateway-v6-join-subnet"}},
 		{name: "identity", args: []string{"--identity="}, want: []string{"--identity"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -101,6 +106,10 @@ func TestNodeConfiguration(t *testing.T) {
 		"--sb-address=tcp:1.1.1.1:6642 --node-name=":                         "--node-name",
 		"--sb-address=tcp:1.1.1.1:6642 --ovs-datapath-type=dpdk":             "auto, system, netdev",
 		"--sb-address=tcp:1.1.1.1:6642 --encap-ip=300.1.1.1":                 "not an IP address",
+		"--sb-address=tcp:1.1.1.1:6642 --netfilter=ipvs":                     "auto, nftables, iptables",
+		"--sb-address=tcp:1.1.1.1:6642 --gateway-nexthop=1.1.1.1,x":          `"x" is not an IP address`,
+		"--sb-address=tcp:1.1.1.1:6642 --gateway-nexthop=fe80::1":            "--gateway-nexthop fe80::1",
+		"--sb-address=tcp:1.1.1.1:6642 --gateway-nexthop=1.1.1.1,1.1.1.2":    "",
 		"--sb-address=tcp:1.1.1.1:6642,tcp:1.1.1.2:6642 --encap-ip=fd00::12": "",
 	} {
 		fs := pflag.NewFlagSet("node", pflag.ContinueOnError)
@@ -112,6 +121,23 @@ func TestNodeConfiguration(t *testing.T) {
 		if (err == nil) != (want == "") || (err != nil && !strings.Contains(err.Error(), want)) {
 			t.Errorf("%q: got %v, want %q", args, err, want)
 		}
+	}
+}
+
+func TestGatewaySettings(t *testing.T) {
+	c, err := load(t, nil, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.GatewayMode != "shared" || !c.NodePort || c.NoSNATCIDRs != nil {
+		t.Errorf("defaults are mode %q, node ports %t, no SNAT to %v", c.GatewayMode, c.NodePort, c.NoSNATCIDRs)
+	}
+	file := "gateway-mode: local\nno-snat-cidrs: [192.0.2.0/24, 198.51.100.0/24]\nnodeport: false\n"
+	if c, err = load(t, nil, nil, file); err != nil {
+		t.Fatal(err)
+	}
+	if c.GatewayMode != "local" || c.NodePort || joinStrings(c.NoSNATCIDRs) != "192.0.2.0/24,198.51.100.0/24" {
+		t.Errorf("read mode %q, node ports %t, no SNAT to %v", c.GatewayMode, c.NodePort, c.NoSNATCIDRs)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
 
 const (
@@ -37,6 +39,10 @@ func AddNodeFlags(fs *pflag.FlagSet) *Node {
 	fs.StringVar(&c.NodeName, "node-name", hostname(), "name of the Kubernetes Node this agent serves")
 	fs.Var(&endpointsValue{target: &c.SouthboundRemote}, "sb-address", "southbound database for ovn-controller: comma separated unix:, tcp: or ssl: endpoints")
 	fs.StringVar(&c.GatewayInterface, "gateway-interface", "", "physical NIC behind the external bridge (default: that of the default route)")
+	fs.Var(&addrsValue{&c.GatewayNextHops}, "gateway-nexthop", "routers behind the external bridge, comma separated (default: those of the default routes)")
+	fs.Var(&choiceValue{target: &c.Netfilter, allowed: []string{names.NetfilterAuto, names.NetfilterNFTables, names.NetfilterIPTables}},
+		"netfilter", "how the node's rules are written: auto, nftables or iptables")
+	c.Netfilter = names.NetfilterAuto
 	fs.Var(&addrValue{&c.EncapIP}, "encap-ip", "local address of the tunnels (default: that of the gateway interface)")
 	fs.IntVar(&c.EncapPort, "encap-port", 6081, "UDP port of Geneve")
 	fs.StringVar(&c.CNIConfDir, "cni-conf-dir", "/etc/cni/net.d", "directory of the container runtime's network configuration")
@@ -56,6 +62,11 @@ func addCommonFlags(fs *pflag.FlagSet, c *Common) {
 	fs.Var(&clusterSubnetsValue{&c.ClusterSubnets}, "cluster-subnets", "pod address pools, comma separated CIDR/HOSTPREFIX")
 	fs.Var(&prefixesValue{&c.ServiceCIDRs}, "k8s-service-cidrs", "service networks, comma separated, at most one a family")
 	fs.IntVar(&c.MTU, "mtu", defaultMTU, "MTU of pods")
+	fs.Var(&choiceValue{target: &c.GatewayMode, allowed: []string{names.GatewayModeShared, names.GatewayModeLocal}},
+		"gateway-mode", "where pods' packets leave a node: shared (straight to the external bridge) or local (through the host's stack)")
+	c.GatewayMode = names.GatewayModeShared
+	fs.Var(&prefixesValue{&c.NoSNATCIDRs}, "no-snat-cidrs", "destinations outside the cluster that see pods' own addresses, comma separated")
+	fs.BoolVar(&c.NodePort, "nodeport", true, "make services reachable on the nodes' addresses")
 	c.ClusterSubnets = []ClusterSubnet{{Prefix: netip.MustParsePrefix("10.128.0.0/14"), HostPrefix: 23}}
 	c.ServiceCIDRs = []netip.Prefix{netip.MustParsePrefix("172.30.0.0/16")}
 }
@@ -181,6 +192,28 @@ func (v *addrValue) Set(s string) error {
 		return fmt.Errorf("%q is not an IP address", s)
 	}
 	*v.target = a
+	return nil
+}
+
+type addrsValue struct{ target *[]netip.Addr }
+
+func (v *addrsValue) String() string {
+	if v.target == nil {
+		return ""
+	}
+	return joinStrings(*v.target)
+}
+func (v *addrsValue) Type() string { return "addresses" }
+func (v *addrsValue) Set(s string) error {
+	var out []netip.Addr
+	for _, part := range splitList(s) {
+		var a netip.Addr
+		if err := (&addrValue{&a}).Set(part); err != nil {
+			return err
+		}
+		out = append(out, a)
+	}
+	*v.target = out
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
 
 // Smallest MTUs that IPv4 hosts must accept (RFC 791) and IPv6 links must carry (RFC 8200).
@@ -48,6 +50,11 @@ func (c *Node) Validate() error {
 	if c.EncapPort < 1 || c.EncapPort > 65535 {
 		errs = append(errs, fmt.Errorf("--encap-port %d is not between 1 and 65535", c.EncapPort))
 	}
+	for _, a := range c.GatewayNextHops {
+		if !c.hasFamily(a.Is4()) {
+			errs = append(errs, fmt.Errorf("--gateway-nexthop %s: --cluster-subnets has no pool of that family", a))
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -66,6 +73,11 @@ func (c *Common) problems() []error {
 	}
 	if families[true] > 1 || families[false] > 1 {
 		errs = append(errs, fmt.Errorf("--k8s-service-cidrs %s: at most one network a family", joinStrings(c.ServiceCIDRs)))
+	}
+	for _, p := range c.NoSNATCIDRs {
+		if !c.hasFamily(p.Addr().Is4()) {
+			errs = append(errs, fmt.Errorf("--no-snat-cidrs %s: --cluster-subnets has no pool of that family", p))
+		}
 	}
 	lowest := minMTUv4
 	if c.hasFamily(false) {
@@ -100,6 +112,9 @@ func (c *Common) ranges() []named {
 	}
 	for _, p := range c.ServiceCIDRs {
 		out = append(out, named{"--k8s-service-cidrs", p})
+	}
+	for _, v4 := range []bool{true, false} {
+		out = append(out, named{"the masquerade addresses", names.MasqueradeSubnet(v4)})
 	}
 	return out
 }
