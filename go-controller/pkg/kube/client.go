@@ -8,6 +8,7 @@ import (
 
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	discoveryv1 "k8s.io/client-go/kubernetes/typed/discovery/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -51,6 +52,7 @@ func load(path, apiServer string) (*rest.Config, error) {
 // Clients are the API groups that are used.
 type Clients struct {
 	Core         corev1.CoreV1Interface
+	Discovery    discoveryv1.DiscoveryV1Interface
 	Coordination coordinationv1.CoordinationV1Interface
 	// Events is rate limited.
 	Events corev1.CoreV1Interface
@@ -84,6 +86,9 @@ func NewClients(cfg *rest.Config) (Clients, error) {
 	var err error
 	if c.Core, err = corev1.NewForConfig(cfg); err != nil {
 		return Clients{}, fmt.Errorf("core client: %w", err)
+	}
+	if c.Discovery, err = discoveryv1.NewForConfig(cfg); err != nil {
+		return Clients{}, fmt.Errorf("discovery client: %w", err)
 	}
 	lease := rest.CopyConfig(cfg)
 	lease.Timeout = leaseTimeout

@@ -76,6 +76,8 @@ type Node struct {
 	Annotations map[string]string
 	// Addresses are the node's InternalIPs, in the order of the status.
 	Addresses []netip.Addr
+	// Zone is the node's topology zone, empty when it has none.
+	Zone string
 }
 
 // nodeAnnotations are kept of a node's annotations.
@@ -93,13 +95,14 @@ func (n *Node) Ref() Ref { return Ref{Kind: "Node", Name: n.Name, UID: n.UID} }
 // Equal tells whether nothing that is kept differs.
 func (n *Node) Equal(m *Node) bool {
 	return n.Name == m.Name && n.UID == m.UID && n.Created.Equal(m.Created) &&
-		maps.Equal(n.Annotations, m.Annotations) && slices.Equal(n.Addresses, m.Addresses)
+		maps.Equal(n.Annotations, m.Annotations) && slices.Equal(n.Addresses, m.Addresses) && n.Zone == m.Zone
 }
 
 // NewNode trims a node.
 func NewNode(in *corev1.Node) *Node {
 	out := &Node{Name: in.Name, UID: in.UID, Created: in.CreationTimestamp.Time}
 	out.Annotations = pick(in.Annotations, nodeAnnotations)
+	out.Zone = in.Labels[corev1.LabelTopologyZone]
 	for _, a := range in.Status.Addresses {
 		if a.Type != corev1.NodeInternalIP {
 			continue
@@ -113,6 +116,7 @@ func NewNode(in *corev1.Node) *Node {
 
 func trimNode(in *corev1.Node) *corev1.Node {
 	out := &corev1.Node{ObjectMeta: trimMeta(&in.ObjectMeta, nodeAnnotations...)}
+	out.Labels = pick(in.Labels, []string{corev1.LabelTopologyZone})
 	out.Status.Addresses = in.Status.Addresses
 	return out
 }

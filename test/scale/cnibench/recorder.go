@@ -23,6 +23,8 @@ const pluginDir = "/opt/cni/bin"
 // recorder reads what cnirec writes on one node.
 type recorder struct {
 	file string
+	// plugin is the executable that the container runtime calls.
+	plugin string
 	// skip is how many calls were there when the current phase began.
 	skip int
 }
@@ -51,8 +53,25 @@ func installRecorder(ctx context.Context, lab *cluster.Lab, root, node string) (
 	if err != nil {
 		return nil, err
 	}
-	return &recorder{file: file}, nil
+	return &recorder{file: file, plugin: plugin}, nil
 }
+
+// asideSuffix is of the recorder while it is suspended.
+const asideSuffix = ".aside"
+
+// suspend puts the plugin itself back: the recorder costs a process at each call.
+func (r *recorder) suspend() error {
+	if err := os.Link(r.plugin, r.plugin+asideSuffix); err != nil {
+		return fmt.Errorf("suspend the recorder: %w", err)
+	}
+	if err := os.Link(r.plugin+record.Suffix, r.plugin+".new"); err != nil {
+		return fmt.Errorf("suspend the recorder: %w", err)
+	}
+	return os.Rename(r.plugin+".new", r.plugin)
+}
+
+// resume takes suspend back.
+func (r *recorder) resume() error { return os.Rename(r.plugin+asideSuffix, r.plugin) }
 
 func (r *recorder) all() ([]record.Call, error) {
 	data, err := os.ReadFile(r.file)
