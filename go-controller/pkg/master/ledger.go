@@ -13,18 +13,11 @@ import (
 	podrows "github.com/ovnkube/ovnkube/go-controller/pkg/translate/pod"
 )
 
-// Node ids start at 2: the numbers are also meant for host addresses on the join switch, where 0 is the network and 1
-// the cluster router. 65,000 leaves room in a /16.
-const (
-	firstNodeID = 2
-	lastNodeID  = 65000
-)
-
 // ledger says who holds which subnet, id and address. It is pure state: no I/O, no locks, no clock. It belongs to the
 // engine's goroutine.
 type ledger struct {
 	subnets  *ipam.NodeSubnets
-	ids      *ipam.IDs
+	ids      *nodeIDs
 	families []bool // of the cluster, true for IPv4, IPv4 first
 	nodes    map[string]*nodeState
 	pods     map[string]*attachment
@@ -36,8 +29,9 @@ type nodeState struct {
 	// uid is that of the node that was last seen under the name.
 	uid     types.UID
 	subnets []netip.Prefix
-	id      int
-	pools   []*ipam.Addresses
+	// id is zero for a former node of which no id is known.
+	id    int
+	pools []*ipam.Addresses
 	// attached are the pods on the node, by key.
 	attached map[string]*attachment
 	// held counts former attachments whose ports may still be in the database.
@@ -64,7 +58,7 @@ type attachment struct {
 
 func newLedger(pools []ipam.Pool) *ledger {
 	l := &ledger{
-		subnets: ipam.NewNodeSubnets(pools), ids: ipam.NewIDs(firstNodeID, lastNodeID),
+		subnets: ipam.NewNodeSubnets(pools), ids: newNodeIDs(),
 		nodes: map[string]*nodeState{}, pods: map[string]*attachment{},
 	}
 	for _, v4 := range []bool{true, false} {
@@ -76,10 +70,24 @@ func newLedger(pools []ipam.Pool) *ledger {
 }
 
 // admit gives a node its subnets: the wanted ones, and new ones for families of the cluster that are not
-// among them. Wanted subnets of families that the cluster does not have are left out. When one cannot be had
-// nothing is taken. A wanted id that cannot be had, or zero, is replaced.
-func (l *ledger) admit(name string, wanted []netip.Prefix, id int) (*nodeState, error) {
-	n := &nodeState{name: name, attached: map[string]*attachment{}}
+// among them. Wanted subnets of families that the cluster does not have are left out. It also gets an id, unless it
+// has claimed one. When one of all this cannot be had no subnet is taken.
+func (l *ledger) admit(name string, wanted []netip.Prefix) (*nodeState, error) {
+	n, err := l.hold(name, wanted)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.identify(n); err != nil {
+		l.giveBack(n.subnets)
+		delete(l.nodes, name)
+		return nil, err
+	}
+	return n, nil
+}
+
+// hold is admit without a new id: for a former node, whose subnets, and id if there is one, are only to be kept from others.
+func (l *ledger) hold(name string, wanted []netip.Prefix) (*nodeState, error) {
+	n := &nodeState{name: name, id: l.ids.of(name), attached: map[string]*attachment{}}
 	for _, v4 := range l.families {
 		subnet, err := l.takeSubnet(wanted, v4)
 		if err != nil {
@@ -88,21 +96,20 @@ func (l *ledger) admit(name string, wanted []netip.Prefix, id int) (*nodeState, 
 		}
 		n.subnets = append(n.subnets, subnet)
 	}
-	if l.ids.Claim(id) == nil {
-		n.id = id
-	} else {
-		newID, err := l.ids.Allocate()
-		if err != nil {
-			l.giveBack(n.subnets)
-			return nil, fmt.Errorf("node %w", err)
-		}
-		n.id = newID
-	}
 	for _, s := range n.subnets {
 		n.pools = append(n.pools, ipam.NewAddresses(s))
 	}
 	l.nodes[name] = n
 	return n, nil
+}
+
+// identify gives a node an id if it has none.
+func (l *ledger) identify(n *nodeState) error {
+	id, err := l.ids.give(n.name)
+	if err == nil {
+		n.id = id
+	}
+	return err
 }
 
 func (l *ledger) takeSubnet(wanted []netip.Prefix, v4 bool) (netip.Prefix, error) {
@@ -155,7 +162,7 @@ func (l *ledger) dropIfDone(n *nodeState) bool {
 		return false
 	}
 	l.giveBack(n.subnets)
-	l.ids.Release(n.id)
+	l.ids.release(n.name)
 	delete(l.nodes, n.name)
 	return true
 }

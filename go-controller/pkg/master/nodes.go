@@ -26,12 +26,15 @@ func (e *engine) reconcileNode(name string) error {
 		e.nodeLeft(name)
 		return nil
 	}
+	e.claimNodeID(node)
 	n := e.ledger.nodes[name]
 	if n == nil {
 		var err error
 		if n, err = e.admitNode(node); err != nil {
 			return nil // Told; a change of the node or of the free subnets brings it back.
 		}
+	} else if err := e.ledger.identify(n); err != nil { // A former node that is back may have none.
+		return err
 	}
 	n.leaving, n.unwired, n.uid = false, false, node.UID
 	delete(e.blocked, name)
@@ -52,10 +55,9 @@ func (e *engine) admitNode(node *kube.Node) (*nodeState, error) {
 	if errors.Is(err, annotations.ErrMissing) {
 		wanted, err = nil, nil
 	}
-	id, _ := annotations.ParseNodeID(node.Annotations) // A bad id is replaced.
 	var n *nodeState
 	if err == nil {
-		n, err = e.ledger.admit(node.Name, wanted, id)
+		n, err = e.ledger.admit(node.Name, wanted)
 	}
 	if err == nil {
 		e.complaints.forget(key{nodeKey, node.Name})
@@ -71,6 +73,18 @@ func (e *engine) admitNode(node *kube.Node) (*nodeState, error) {
 	e.blocked[node.Name] = struct{}{}
 	e.countSubnets()
 	return nil, err
+}
+
+// claimNodeID keeps the annotated id for the node, wired or not, if it has none yet. One that cannot be had is replaced when
+// the node is admitted.
+func (e *engine) claimNodeID(node *kube.Node) {
+	id, err := annotations.ParseNodeID(node.Annotations)
+	if err == nil {
+		err = e.ledger.ids.claim(node.Name, id)
+	}
+	if err != nil && !errors.Is(err, annotations.ErrMissing) {
+		klog.V(2).InfoS("Annotated id cannot be used", "node", node.Name, "err", err.Error())
+	}
 }
 
 // wireNode hands in the node's rows.
@@ -140,7 +154,11 @@ func (e *engine) nodeLeft(name string) {
 		e.worker.Add(key{nodeKey, other})
 	}
 	n := e.ledger.nodes[name]
-	if n == nil || n.leaving {
+	if n == nil {
+		e.ledger.ids.release(name)
+		return
+	}
+	if n.leaving {
 		return
 	}
 	klog.InfoS("Node is gone", "node", name, "subnets", n.subnets, "pods", len(n.attached))

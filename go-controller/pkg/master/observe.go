@@ -1,6 +1,7 @@
 package master
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"strings"
@@ -16,7 +17,9 @@ import (
 type observed struct {
 	// subnets of nodes, by name.
 	subnets map[string][]netip.Prefix
-	ports   []observedPort
+	// ids of nodes, by name: the number of their gateway routers' address on the join switch.
+	ids   map[string]int
+	ports []observedPort
 }
 
 // observedPort is the port of a pod.
@@ -30,15 +33,22 @@ type observedPort struct {
 // observe reads our nodes' and pods' rows. What cannot be understood is left out: it is repaired or deleted by
 // comparison with what is wanted.
 func observe(ports map[string]*nbdb.LogicalSwitchPort, routerPorts map[string]*nbdb.LogicalRouterPort) observed {
-	o := observed{subnets: map[string][]netip.Prefix{}}
+	o := observed{subnets: map[string][]netip.Prefix{}, ids: map[string]int{}}
 	for _, p := range routerPorts {
 		node, ours := ownedBy(p.ExternalIDs, names.OwnerNode)
-		if !ours || p.Name != names.RouterToSwitchPort(node) {
+		if !ours {
 			continue
 		}
 		for _, text := range p.Networks {
-			if network, err := netip.ParsePrefix(text); err == nil {
+			network, err := netip.ParsePrefix(text)
+			if err != nil {
+				continue
+			}
+			switch p.Name {
+			case names.RouterToSwitchPort(node):
 				o.subnets[node] = append(o.subnets[node], network.Masked())
+			case names.RouterToJoinPort(names.GatewayRouter(node)):
+				o.ids[node] = hostNumber(network)
 			}
 		}
 	}
@@ -54,6 +64,13 @@ func observe(ports map[string]*nbdb.LogicalSwitchPort, routerPorts map[string]*n
 		}
 	}
 	return o
+}
+
+// hostNumber is the distance of an address from the start of its network: the id of the node, on the join switch.
+func hostNumber(network netip.Prefix) int {
+	start, address := network.Masked().Addr().AsSlice(), network.Addr().AsSlice()
+	low := func(b []byte) int { return int(binary.BigEndian.Uint32(b[len(b)-4:])) }
+	return low(address) - low(start)
 }
 
 func ownedBy(ids map[string]string, kind string) (string, bool) {

@@ -14,8 +14,8 @@ import (
 )
 
 // Whatever happens to nodes and pods, in whatever order engine, annotator and database get to work, and however often the master
-// restarts: no two ports in the database ever share an address, no two switches a subnet; and when
-// everything has come to rest, every pod that can be served is, with one address in annotation and port.
+// restarts: no two ports in the database ever share an address, no two switches a subnet, no two nodes an id; and when everything
+// has come to rest, every pod that can be served is, with one address in annotation and port.
 func TestNoAddressIsEverGivenTwice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := &world{harness: newHarness(t, "10.128.0.0/27/29", "fd01::/48/64")}
@@ -35,6 +35,7 @@ func TestNoAddressIsEverGivenTwice(t *testing.T) {
 			"come to rest":  func(t *rapid.T) { w.settle(); w.atRest(t) },
 			"restart":       func(*rapid.T) { w.start() },
 			"edit a subnet": func(t *rapid.T) { w.editSubnet(t) },
+			"edit an id":    func(t *rapid.T) { w.editID(t) },
 			"":              func(t *rapid.T) { w.invariants(t) },
 		})
 		w.settle()
@@ -82,6 +83,30 @@ func (w *world) editSubnet(t *rapid.T) {
 	}
 }
 
+func (w *world) editID(t *rapid.T) {
+	name := w.node(t)
+	if _, ok := w.nodes.Get(name); ok {
+		w.setID(name, rapid.SampledFrom([]string{"", "1", "2", "3", "4", "65001"}).Draw(t, "id"))
+	}
+}
+
+// uniqueIDs: one id a node, in the ledger always, and at rest in the annotations of all that are connected.
+func (w *world) uniqueIDs(t *rapid.T, atRest bool) {
+	holders := map[int]string{}
+	for name, n := range w.engine.ledger.nodes {
+		if n.id == 0 && n.leaving {
+			continue
+		}
+		if other, taken := holders[n.id]; taken || n.id < firstNodeID || n.id > lastNodeID {
+			t.Fatalf("%s has id %d (as %q has)", name, n.id, other)
+		}
+		holders[n.id] = name
+		if got := w.ids()[name]; atRest && got != fmt.Sprint(n.id) {
+			t.Fatalf("%s has id %d, its annotation says %q", name, n.id, got)
+		}
+	}
+}
+
 // setPod creates a pod, in the place of one of the same name if there is one.
 func (w *world) setPod(t *rapid.T) {
 	name := w.pod(t)
@@ -105,6 +130,7 @@ func (w *world) edit(t *rapid.T, change func(*kube.Pod)) {
 
 // invariants hold at every instant.
 func (w *world) invariants(t *rapid.T) {
+	w.uniqueIDs(t, false)
 	addresses, subnets := map[string]string{}, map[string]string{}
 	for owner, d := range w.db.rows {
 		for _, r := range d.Rows {
@@ -136,6 +162,7 @@ func (w *world) invariants(t *rapid.T) {
 func (w *world) atRest(t *rapid.T) {
 	w.prune()
 	w.invariants(t)
+	w.uniqueIDs(t, true)
 	free, holders := w.freeAddresses(), map[string]string{}
 	for _, p := range w.pods.All() {
 		annotated, port := w.addressOf(p.Name), w.portOf(p.Name)

@@ -60,6 +60,7 @@ func (e *engine) rebuild(o observed) error {
 func (e *engine) rebuildNodes(o observed) {
 	nodes := e.nodes.All()
 	slices.SortFunc(nodes, olderNode)
+	e.rebuildNodeIDs(o, nodes)
 	for _, node := range nodes {
 		if subnets := o.subnets[node.Name]; len(subnets) > 0 {
 			e.readmit(node, subnets, "rows")
@@ -70,7 +71,7 @@ func (e *engine) rebuildNodes(o observed) {
 			continue
 		}
 		// The node went while nobody looked. Its subnets stay taken until its rows are gone.
-		n, err := e.ledger.admit(name, subnets, 0)
+		n, err := e.ledger.hold(name, subnets)
 		if err != nil {
 			klog.V(2).InfoS("Subnets of a former node cannot be held", "node", name, "err", err.Error())
 			e.nodeGone(name)
@@ -91,9 +92,30 @@ func (e *engine) rebuildNodes(o observed) {
 	}
 }
 
+// rebuildNodeIDs claims all ids that are in use, so that a new one that is given later is nobody else's: first those
+// that addresses in the database were made of, former nodes' too, then those of annotations, older nodes (which come first) before
+// younger ones, wired or not.
+func (e *engine) rebuildNodeIDs(o observed, nodes []*kube.Node) {
+	claim := func(name string) {
+		if id := o.ids[name]; id != 0 {
+			if err := e.ledger.ids.claim(name, id); err != nil {
+				klog.V(2).InfoS("Id in the database cannot be kept", "node", name, "err", err.Error())
+			}
+		}
+	}
+	for _, node := range nodes {
+		claim(node.Name)
+	}
+	for name := range o.subnets {
+		claim(name) // Former nodes' by now: a second claim of a node changes nothing.
+	}
+	for _, node := range nodes {
+		e.claimNodeID(node)
+	}
+}
+
 func (e *engine) readmit(node *kube.Node, subnets []netip.Prefix, source string) {
-	id, _ := annotations.ParseNodeID(node.Annotations) // A bad id is replaced.
-	if _, err := e.ledger.admit(node.Name, subnets, id); err != nil {
+	if _, err := e.ledger.admit(node.Name, subnets); err != nil {
 		klog.V(2).InfoS("Subnets cannot be kept", "node", node.Name, "source", source, "err", err.Error())
 	}
 }
