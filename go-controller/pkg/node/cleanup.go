@@ -56,7 +56,7 @@ func Cleanup(ctx context.Context, cfg config.Node) error {
 	if _, err := ovs.Ensure(ctx, db, leavings(ovs.Observe(db))); err != nil {
 		return err
 	}
-	err = errors.Join(tables.Remove(ctx, nft.Masquerade(nil, nil)), tables.Remove(ctx, nft.Uplink("")),
+	err = errors.Join(tables.Remove(ctx, nft.Table{Family: knftables.InetFamily, Name: names.NFTTable}), tables.Remove(ctx, nft.Uplink("")),
 		tables.Remove(ctx, nft.Table{Family: knftables.InetFamily, Name: names.NFTPodTable}))
 	if err != nil {
 		return err

@@ -128,3 +128,38 @@ func TestUplinkDropsOnItsDevice(t *testing.T) {
 		t.Errorf("still there: %t %v", ok, err)
 	}
 }
+
+// Two who share a table must neither rewrite nor remove what the other keeps there.
+func TestSharedTable(t *testing.T) {
+	r, fakes := fakeRunner()
+	mine := Masquerade(prefixes("10.128.2.0/23"), prefixes("10.128.0.0/14"))
+	other := Table{
+		Family: mine.Family, Name: mine.Name, Shared: true,
+		Maps: []knftables.Map{{Name: "ports", Type: "inet_service : ipv4_addr"}},
+		Chains: []Chain{
+			{Name: "entry", Type: knftables.NATType, Hook: knftables.PreroutingHook, Priority: knftables.DNATPriority, Rules: []string{"jump work"}},
+			{Name: "work", Rules: []string{"dnat ip to tcp dport map @ports"}},
+		},
+	}
+	for _, table := range []Table{mine, other} {
+		if !ensure(t, r, table) {
+			t.Errorf("%s was not written", table.Chains[0].Name)
+		}
+	}
+	if ensure(t, r, mine) || ensure(t, r, other) {
+		t.Error("what is in place was written again")
+	}
+	changed := Masquerade(prefixes("10.128.4.0/23"), prefixes("10.128.0.0/14"))
+	if !ensure(t, r, changed) || ensure(t, r, other) {
+		t.Error("a change of one is not a change of that one alone")
+	}
+	if err := r.Remove(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if dump := fakes["inet ovn-kubernetes"].Dump(); strings.Contains(dump, "work") || strings.Contains(dump, "ports") {
+		t.Errorf("left behind:\n%s", dump)
+	}
+	if ensure(t, r, changed) {
+		t.Error("removing one has removed the other")
+	}
+}

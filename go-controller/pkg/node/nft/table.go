@@ -15,13 +15,20 @@ import (
 type Table struct {
 	Family knftables.Family
 	Name   string
+	// Shared says that the table holds chains of others of this project too: only the chains, maps and sets named here
+	// are kept and removed.
+	Shared bool
+	// Maps and Sets are made when they are missing. What they contain is somebody else's matter.
+	Maps   []knftables.Map
+	Sets   []knftables.Set
 	Chains []Chain
 }
 
-// Chain is a base chain. Each rule is recognised by a comment, which is derived from the whole table: a
+// Chain is a chain. Each rule is recognised by a comment, which is derived from the whole table: a
 // rule that was removed, added or changed by hand shows as a difference.
 type Chain struct {
-	Name     string
+	Name string
+	// Type is empty for a chain that others jump to; Hook and Priority say nothing then.
 	Type     knftables.BaseChainType
 	Hook     knftables.BaseChainHook
 	Priority knftables.BaseChainPriority
@@ -65,11 +72,11 @@ func present(ctx context.Context, nft knftables.Interface, t Table) (bool, error
 		have[rule.Chain] = append(have[rule.Chain], comment)
 	}
 	want := t.comments()
-	if len(have) != len(want) {
+	if !t.Shared && len(have) != len(want) {
 		return false, nil
 	}
-	for chain, comments := range want {
-		if !slices.Equal(have[chain], comments) {
+	for _, chain := range t.Chains {
+		if !slices.Equal(have[chain.Name], want[chain.Name]) {
 			return false, nil
 		}
 	}
@@ -94,7 +101,7 @@ func (r Runner) Ensure(ctx context.Context, t Table) (changed bool, err error) {
 	return true, nil
 }
 
-// Remove deletes the table named in t, if it is there.
+// Remove deletes the table named in t, if it is there; of a shared one what t names.
 func (r Runner) Remove(ctx context.Context, t Table) error {
 	nft, err := r.New(t.Family, t.Name)
 	if err != nil {
@@ -102,29 +109,75 @@ func (r Runner) Remove(ctx context.Context, t Table) error {
 	}
 	tx := nft.NewTransaction()
 	tx.Add(&knftables.Table{})
-	tx.Delete(&knftables.Table{})
+	if t.Shared {
+		t.clear(tx)
+		t.dropSets(tx)
+	} else {
+		tx.Delete(&knftables.Table{})
+	}
 	if err := nft.Run(ctx, tx); err != nil {
 		return fmt.Errorf("delete nftables table %s %s: %w", t.Family, t.Name, err)
 	}
 	return nil
 }
 
-// write replaces the table as a whole: adding first makes the deletion succeed where there is none.
+// clear removes the chains: adding first, without a type, makes it succeed whether they are there or not.
+func (t Table) clear(tx *knftables.Transaction) {
+	for _, c := range t.Chains {
+		tx.Add(&knftables.Chain{Name: c.Name})
+		tx.Flush(&knftables.Chain{Name: c.Name})
+	}
+	for _, c := range t.Chains {
+		tx.Delete(&knftables.Chain{Name: c.Name})
+	}
+}
+
+func (t Table) dropSets(tx *knftables.Transaction) {
+	for _, m := range t.Maps {
+		tx.Add(&m)
+		tx.Delete(&knftables.Map{Name: m.Name})
+	}
+	for _, s := range t.Sets {
+		tx.Add(&s)
+		tx.Delete(&knftables.Set{Name: s.Name})
+	}
+}
+
+// write replaces the table, or what is named of a shared one: adding first makes the deletion succeed where there is none.
 func (t Table) write(tx *knftables.Transaction) {
 	tx.Add(&knftables.Table{})
-	tx.Delete(&knftables.Table{})
-	tx.Add(&knftables.Table{})
+	if t.Shared {
+		t.clear(tx)
+	} else {
+		tx.Delete(&knftables.Table{})
+		tx.Add(&knftables.Table{})
+	}
+	for _, m := range t.Maps {
+		tx.Add(&m)
+	}
+	for _, s := range t.Sets {
+		tx.Add(&s)
+	}
+	for _, c := range t.Chains {
+		tx.Add(c.object())
+	}
 	comments := t.comments()
 	for _, c := range t.Chains {
-		chain := &knftables.Chain{Name: c.Name, Type: &c.Type, Hook: &c.Hook, Priority: &c.Priority}
-		if c.Device != "" {
-			chain.Device = &c.Device
-		}
-		tx.Add(chain)
 		for i, rule := range c.Rules {
 			tx.Add(&knftables.Rule{Chain: c.Name, Rule: rule, Comment: &comments[c.Name][i]})
 		}
 	}
+}
+
+func (c Chain) object() *knftables.Chain {
+	out := &knftables.Chain{Name: c.Name}
+	if c.Type != "" {
+		out.Type, out.Hook, out.Priority = &c.Type, &c.Hook, &c.Priority
+	}
+	if c.Device != "" {
+		out.Device = &c.Device
+	}
+	return out
 }
 
 // comments returns the rules' comments by chain.

@@ -27,7 +27,7 @@ func Masquerade(nodeSubnets, clusterSubnets []netip.Prefix) Table {
 		}
 		rules = append(rules, fmt.Sprintf("%s saddr %s oifname != %q masquerade", family, subnet, names.ManagementPort))
 	}
-	return Table{Family: knftables.InetFamily, Name: names.NFTTable, Chains: []Chain{{
+	return Table{Family: knftables.InetFamily, Name: names.NFTTable, Shared: true, Chains: []Chain{{
 		Name: "pod-masquerade", Type: knftables.NATType, Hook: knftables.PostroutingHook, Priority: knftables.SNATPriority, Rules: rules,
 	}}}
 }

@@ -26,11 +26,12 @@ const (
 var ours = []string{names.NFTTable, names.NFTUplinkTable, names.NFTPodTable}
 
 // Watch calls notify with the name of a table of ours that somebody, this process included, has changed, until
-// ctx ends. With "" anything may have changed; so is the first call, when watching has begun.
+// ctx ends. With "" anything may have changed; so is the first call, when watching has begun. Elements of maps and sets
+// are left out: they come and go with services, and tables keep none of them.
 func Watch(ctx context.Context, notify func(table string)) error {
 	begin := func() error { notify(""); return nil }
 	handle := func(m nl.Message) {
-		if len(m.Data) < genericHeader {
+		if kind := m.Header.Type & 0xff; kind == unix.NFT_MSG_NEWSETELEM || kind == unix.NFT_MSG_DELSETELEM || len(m.Data) < genericHeader {
 			return
 		}
 		attributes, err := nl.NewAttributeDecoder(m.Data[genericHeader:])
