@@ -28,22 +28,17 @@ const (
 
 // Generator creates objects.
 type Generator struct {
-	clients []rest.Interface
-	typed   kubernetes.Interface
+	clients []kubernetes.Interface
 	encode  runtime.Encoder
 }
 
 // NewGenerator returns a generator that opens its own connections with a copy of config.
 func NewGenerator(config *rest.Config) (*Generator, error) {
 	g := &Generator{}
-	clients, err := separate(config, connections)
-	if err != nil {
+	var err error
+	if g.clients, err = separate(config, connections); err != nil {
 		return nil, err
 	}
-	for _, client := range clients {
-		g.clients = append(g.clients, client.CoreV1().RESTClient())
-	}
-	g.typed = clients[0]
 	g.encode = scheme.Codecs.EncoderForVersion(protobuf.NewSerializer(scheme.Scheme, scheme.Scheme), corev1.SchemeGroupVersion)
 	return g, nil
 }
@@ -66,7 +61,7 @@ func separate(config *rest.Config, n int) ([]kubernetes.Interface, error) {
 
 // Prepare makes the namespaces, each with the service account that the API server gives to pods.
 func (g *Generator) Prepare(ctx context.Context) error {
-	core := g.typed.CoreV1()
+	core := g.clients[0].CoreV1()
 	for i := range namespaces {
 		name := Namespace(i)
 		_, err := core.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
@@ -107,7 +102,7 @@ func (g *Generator) CreatePods(ctx context.Context, n, nodes int) (Span, error) 
 func (g *Generator) DeletePods(ctx context.Context) error {
 	now := int64(0)
 	for i := range namespaces {
-		err := g.typed.CoreV1().Pods(Namespace(i)).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{})
+		err := g.clients[0].CoreV1().Pods(Namespace(i)).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{})
 		if err != nil {
 			return fmt.Errorf("delete the pods of %s: %w", Namespace(i), err)
 		}
@@ -127,6 +122,13 @@ func (g *Generator) each(ctx context.Context, n int, create creator, object func
 		}
 		bodies[i] = body
 	}
+	return g.parallel(ctx, n, func(ctx context.Context, client kubernetes.Interface, i int) error {
+		return create(ctx, client.CoreV1().RESTClient(), bodies[i], i)
+	})
+}
+
+// parallel calls create n times, over all connections.
+func (g *Generator) parallel(ctx context.Context, n int, create func(ctx context.Context, client kubernetes.Interface, i int) error) (Span, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var next atomic.Int64
@@ -136,7 +138,7 @@ func (g *Generator) each(ctx context.Context, n int, create creator, object func
 		client := g.clients[w%connections]
 		workers.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				if err := create(ctx, client, bodies[i], i); err != nil {
+				if err := create(ctx, client, i); err != nil {
 					cancel(fmt.Errorf("create object %d: %w", i, err))
 				}
 			}

@@ -24,17 +24,17 @@ type cluster struct {
 	logs      string
 }
 
-func startCluster(ctx context.Context, s Scale, env Env) (*cluster, error) {
+func startCluster(ctx context.Context, id string, northd bool, env Env) (*cluster, error) {
 	c := &cluster{logs: env.KeepLogs}
-	progress("%s: starting control plane and databases", s.ID)
-	if err := c.start(ctx, s, env); err != nil {
+	progress("%s: starting control plane and databases", id)
+	if err := c.start(ctx, northd, env); err != nil {
 		c.stop()
 		return nil, err
 	}
 	return c, nil
 }
 
-func (c *cluster) start(ctx context.Context, s Scale, env Env) (err error) {
+func (c *cluster) start(ctx context.Context, northd bool, env Env) (err error) {
 	ovn := harness.DefaultOVN()
 	if c.control, err = harness.StartControlPlane(ctx, env.Control); err != nil {
 		return err
@@ -45,7 +45,7 @@ func (c *cluster) start(ctx context.Context, s Scale, env Env) (err error) {
 	if c.sb, err = ovn.StartDatabase(ctx, "sb"); err != nil {
 		return err
 	}
-	if s.Northd {
+	if northd {
 		if c.northd, err = ovn.StartNorthd(c.nb, c.sb); err != nil {
 			return err
 		}
@@ -98,4 +98,12 @@ func (c *cluster) stop() {
 			fmt.Fprintln(os.Stderr, "keep logs:", err)
 		}
 	}
+}
+
+// settled waits until the northbound database is still and returns its transactions.
+func (c *cluster) settled(ctx context.Context) (harness.Transactions, error) {
+	if err := c.nb.Quiet(ctx, still); err != nil {
+		return harness.Transactions{}, fmt.Errorf("the northbound database does not come to rest: %w", err)
+	}
+	return c.nb.Transactions()
 }

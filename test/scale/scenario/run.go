@@ -62,16 +62,8 @@ func (r *run) phase(ctx context.Context, do func(context.Context) error) error {
 	return r.cluster.alive()
 }
 
-// settled waits until the northbound database is still and returns its transactions.
-func (r *run) settled(ctx context.Context) (harness.Transactions, error) {
-	if err := r.cluster.nb.Quiet(ctx, still); err != nil {
-		return harness.Transactions{}, fmt.Errorf("the northbound database does not come to rest: %w", err)
-	}
-	return r.cluster.nb.Transactions()
-}
-
 func (r *run) createNodes(ctx context.Context) error {
-	before, err := r.settled(ctx)
+	before, err := r.cluster.settled(ctx)
 	if err != nil {
 		return err
 	}
@@ -83,7 +75,7 @@ func (r *run) createNodes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	after, err := r.settled(ctx)
+	after, err := r.cluster.settled(ctx)
 	if err != nil {
 		return err
 	}
@@ -121,7 +113,7 @@ func (r *run) costs() (costs, harness.Usage, error) {
 }
 
 func (r *run) createPods(ctx context.Context) error {
-	before, err := r.settled(ctx)
+	before, err := r.cluster.settled(ctx)
 	if err != nil {
 		return err
 	}
@@ -145,7 +137,7 @@ func (r *run) createPods(ctx context.Context) error {
 	if err := r.syncNorthd(ctx, end); err != nil {
 		return err
 	}
-	after, err := r.settled(ctx)
+	after, err := r.cluster.settled(ctx)
 	if err != nil {
 		return err
 	}
@@ -238,7 +230,7 @@ func (r *run) idle(ctx context.Context) error {
 
 // restart stops the master and starts it over the unchanged cluster.
 func (r *run) restart(ctx context.Context) error {
-	before, err := r.settled(ctx)
+	before, err := r.cluster.settled(ctx)
 	if err != nil {
 		return err
 	}
@@ -247,7 +239,7 @@ func (r *run) restart(ctx context.Context) error {
 	if err := r.cluster.startMaster(ctx); err != nil {
 		return err
 	}
-	after, err := r.settled(ctx)
+	after, err := r.cluster.settled(ctx)
 	if err != nil {
 		return err
 	}
@@ -266,7 +258,7 @@ func (r *run) restart(ctx context.Context) error {
 
 // deletePods deletes all pods and waits for their ports to go.
 func (r *run) deletePods(ctx context.Context) error {
-	before, err := r.settled(ctx)
+	before, err := r.cluster.settled(ctx)
 	if err != nil {
 		return err
 	}
@@ -279,7 +271,7 @@ func (r *run) deletePods(ctx context.Context) error {
 		return err
 	}
 	gone := time.Now()
-	after, err := r.settled(ctx)
+	after, err := r.cluster.settled(ctx)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,25 @@ func progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%s  %s\n", time.Now().Format("15:04:05.000"), fmt.Sprintf(format, args...))
 }
 
-// Scale is a scenario of a master with fake nodes and pods. It runs inside harness.Enter.
+// Scenario is something to measure. It runs inside harness.Enter.
+type Scenario struct {
+	ID, Title string
+	Run       func(context.Context, Env) (*report.Result, error)
+}
+
+// All returns the scenarios of the master.
+func All() []Scenario {
+	var out []Scenario
+	for _, s := range Scales() {
+		out = append(out, Scenario{s.ID, s.Title, s.Run})
+	}
+	for _, s := range ServiceScales() {
+		out = append(out, Scenario{s.ID, s.Title, s.Run})
+	}
+	return out
+}
+
+// Scale is a scenario of a master with fake nodes and pods.
 type Scale struct {
 	ID, Title   string
 	Nodes, Pods int
@@ -57,7 +75,7 @@ type Limits struct {
 // Reference are the figures of OVN-Kubernetes for the same work.
 type Reference struct{ NodeTransactions, Rate, P50, P99, Transactions, CPU, RSS, Restart string }
 
-// Scales returns the scenarios of the master.
+// Scales returns the scenarios with pods.
 func Scales() []Scale {
 	small := Scale{
 		ID: "master-50-2000", Title: "50 nodes, 2,000 pods at once, without ovn-northd", Nodes: 50, Pods: 2000, Ceiling: true,
@@ -92,7 +110,7 @@ func (s Scale) Run(ctx context.Context, env Env) (*report.Result, error) {
 			return nil, fmt.Errorf("%s: ceiling: %w", s.ID, err)
 		}
 	}
-	cluster, err := startCluster(ctx, s, env)
+	cluster, err := startCluster(ctx, s.ID, s.Northd, env)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.ID, err)
 	}

@@ -23,7 +23,7 @@ type job struct {
 
 func jobs() []job {
 	var all []job
-	for _, s := range scenario.Scales() {
+	for _, s := range scenario.All() {
 		all = append(all, job{s.ID, s.Title, func(ctx context.Context, env scenario.Env) (*report.Result, error) {
 			return enter(ctx, s.ID, env)
 		}})
@@ -86,7 +86,7 @@ func inside() error {
 	if err := json.Unmarshal([]byte(os.Args[1]), &o); err != nil {
 		return fmt.Errorf("order from the outer process: %w", err)
 	}
-	for _, s := range scenario.Scales() {
+	for _, s := range scenario.All() {
 		if s.ID != o.ID {
 			continue
 		}
