@@ -3,6 +3,7 @@ package addr
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"net"
 	"net/netip"
 )
@@ -12,6 +13,24 @@ func Router(subnet netip.Prefix) netip.Addr { return subnet.Masked().Addr().Next
 
 // Management is the management port's address in a node's subnet: the second host address.
 func Management(subnet netip.Prefix) netip.Addr { return Router(subnet).Next() }
+
+// Host is the n-th address of a subnet, counted from the network's own, which is 0. It need not lie within the subnet when n
+// is too large for that.
+func Host(subnet netip.Prefix, n int) netip.Addr {
+	if a := subnet.Masked().Addr(); a.Is4() {
+		b := a.As4()
+		binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])+uint32(n))
+		return netip.AddrFrom4(b)
+	}
+	b := subnet.Masked().Addr().As16()
+	low := binary.BigEndian.Uint64(b[8:])
+	sum := low + uint64(n)
+	binary.BigEndian.PutUint64(b[8:], sum)
+	if sum < low {
+		binary.BigEndian.PutUint64(b[:8], binary.BigEndian.Uint64(b[:8])+1)
+	}
+	return netip.AddrFrom16(b)
+}
 
 // MAC derives the MAC address that goes with the addresses of a port: 0a:58 followed by the IPv4
 // address, or by four bytes of a hash of the first address where there is no IPv4 address.

@@ -21,6 +21,21 @@ func TestSubnetAddresses(t *testing.T) {
 	}
 }
 
+func TestHost(t *testing.T) {
+	for _, c := range []struct {
+		subnet string
+		n      int
+		want   string
+	}{
+		{"100.64.0.0/16", 2, "100.64.0.2"}, {"100.64.0.0/16", 300, "100.64.1.44"}, {"100.64.7.0/16", 65000, "100.64.253.232"},
+		{"fd98::/64", 300, "fd98::12c"}, {"fd98::ffff:ffff:ffff:fff0/124", 32, "fd98:0:0:1::10"},
+	} {
+		if got := Host(netip.MustParsePrefix(c.subnet), c.n).String(); got != c.want {
+			t.Errorf("address %d of %s: %s, want %s", c.n, c.subnet, got, c.want)
+		}
+	}
+}
+
 func TestMAC(t *testing.T) {
 	v4, v6, other := netip.MustParseAddr("10.128.0.5"), netip.MustParseAddr("fd01::5"), netip.MustParseAddr("fd01::6")
 	if got := MAC(v4).String(); got != "0a:58:0a:80:00:05" {

@@ -59,6 +59,14 @@ func PatchToExternal(node string) string {
 	return "patch-" + IntegrationBridge + "-to-" + ExternalLocalnetPort(node)
 }
 
+// NoSNATAddressSet holds the destinations of a family that see pods' own addresses.
+func NoSNATAddressSet(v4 bool) string {
+	if v4 {
+		return "no_snat_cidrs_v4"
+	}
+	return "no_snat_cidrs_v6"
+}
+
 // The masquerade addresses exist on every node and never leave it. Each is there in both families.
 
 // MasqueradeOVN is what the host's packets come from when they meet the gateway router with an address of its own.

@@ -15,12 +15,13 @@ import (
 
 var update = golden.Update()
 
-// The input is a Node with its annotations.
+// The input is a Node with its annotations and, where they matter, the cluster's settings.
 func TestNodeGolden(t *testing.T) {
 	for _, file := range golden.Cases(t) {
 		t.Run(file, func(t *testing.T) {
 			var in corev1.Node
-			golden.Load(t, file, &in)
+			var cluster Cluster
+			golden.Load(t, file, &in, &cluster)
 			node := kube.NewNode(&in)
 			subnets, err := annotations.ParseNodeSubnets(node.Annotations)
 			if err != nil {
@@ -37,18 +38,36 @@ func TestNodeGolden(t *testing.T) {
 			}
 			golden.Check(t, file, NodeRows(Node{
 				Name: node.Name, Subnets: subnets, Chassis: node.Annotations[names.NodeChassisIDAnnotation], HostAddresses: hosts,
+				Gateway: gatewayOf(t, in.Annotations, cluster),
 			}), *update)
 		})
 	}
 }
 
+func gatewayOf(t *testing.T, set map[string]string, cluster Cluster) *Gateway {
+	c, err := annotations.ParseGatewayConfig(set)
+	if errors.Is(err, annotations.ErrMissing) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := annotations.ParseNodeID(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Gateway{Cluster: cluster, ID: id, Mode: c.Mode, MAC: c.MAC, Addresses: c.Addresses, NextHops: c.NextHops, VLAN: c.VLAN}
+}
+
 func TestClusterGolden(t *testing.T) {
 	v4, v6 := netip.MustParsePrefix("100.64.0.0/16"), netip.MustParsePrefix("fd98::/64")
-	for name, subnets := range map[string][]netip.Prefix{
-		"ipv4": {v4}, "ipv6": {v6}, "dual": {v4, v6},
+	exempt := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::/32")}
+	for name, c := range map[string]Cluster{
+		"ipv4": {JoinSubnets: []netip.Prefix{v4}}, "ipv6": {JoinSubnets: []netip.Prefix{v6}}, "dual": {JoinSubnets: []netip.Prefix{v4, v6}},
+		"no-snat-dual": {JoinSubnets: []netip.Prefix{v4, v6}, NoSNAT: exempt},
 	} {
 		t.Run(name, func(t *testing.T) {
-			golden.Check(t, "testdata/cluster-"+name+".yaml", ClusterRows(Cluster{JoinSubnets: subnets}), *update)
+			golden.Check(t, "testdata/cluster-"+name+".yaml", ClusterRows(c), *update)
 		})
 	}
 }

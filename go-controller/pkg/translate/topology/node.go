@@ -1,0 +1,113 @@
+package topology
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
+)
+
+// gatewayChassisPriority of the only chassis of a router port (ovn-nb(5): higher is preferred).
+const gatewayChassisPriority = 1
+
+// Node is what the rows of a node depend on.
+type Node struct {
+	Name string
+	// Subnets are the node's, one a family of the cluster, IPv4 first.
+	Subnets []netip.Prefix
+	// Chassis is the system-id of the node's OVN controller; empty as long as it is not known.
+	Chassis string
+	// HostAddresses are the node's own, which pods reach through its management port.
+	HostAddresses []netip.Addr
+	// Gateway is how the node leads out of the cluster; nil as long as it is not known.
+	Gateway *Gateway
+}
+
+// NodeRows is a node's switch, its link to the cluster router, its management port and its routes, and its gateway router
+// with what belongs to it (see Gateway).
+func NodeRows(n Node) nbstate.Desired {
+	var d desired
+	swtch := names.NodeSwitch(n.Name)
+	d.row(swtch, &nbdb.LogicalSwitch{Name: swtch, OtherConfig: switchConfig(n.Subnets)})
+	for _, group := range []string{names.ClusterLBGroup, names.ClusterSwitchLBGroup} {
+		d.member(nbdb.LogicalSwitchTable, swtch, "load_balancer_group", group)
+	}
+	var networks []netip.Prefix
+	var management []netip.Addr
+	for _, s := range n.Subnets {
+		networks = append(networks, netip.PrefixFrom(addr.Router(s), s.Bits()))
+		management = append(management, addr.Management(s))
+	}
+	d.link(link{
+		router: names.ClusterRouter, routerPort: names.RouterToSwitchPort(n.Name), networks: networks,
+		swtch: swtch, switchPort: names.SwitchToRouterPort(n.Name),
+		chassis: n.Chassis,
+	})
+	d.managementPort(n.Name, management)
+	d.routes(n)
+	if n.hasGateway() {
+		d.gateway(n)
+	}
+	return d.Desired
+}
+
+// switchConfig tells OVN the subnet of a switch (ovn-nb(5), Logical_Switch other_config).
+func switchConfig(subnets []netip.Prefix) map[string]string {
+	config := map[string]string{}
+	for _, s := range subnets {
+		if s.Addr().Is4() {
+			config["subnet"] = s.String()
+			config["exclude_ips"] = addr.Management(s).String()
+		} else {
+			config["ipv6_prefix"] = s.Addr().String()
+		}
+	}
+	return config
+}
+
+// routes: what the cluster router does not know how to reach goes to the gateway of the pod that sent it, and what is
+// meant for a node's own address to that node's host.
+func (d *desired) routes(n Node) {
+	port := names.RouterToSwitchPort(n.Name)
+	for _, s := range n.Subnets {
+		policy := nbdb.LogicalRouterStaticRoutePolicySrcIP
+		hop, out := n.egress(s)
+		d.route(names.ClusterRouter, n.Name+"_from_"+s.String(), &nbdb.LogicalRouterStaticRoute{
+			IPPrefix: s.String(), Policy: &policy, Nexthop: hop.String(), OutputPort: &out,
+		})
+	}
+	for _, a := range n.HostAddresses {
+		subnet, ok := addr.Pick(n.Subnets, a, netip.Prefix.Addr)
+		if !ok {
+			continue
+		}
+		d.route(names.ClusterRouter, n.Name+"_to_"+a.String(), &nbdb.LogicalRouterStaticRoute{
+			IPPrefix: addr.HostPrefix(a).String(), Nexthop: addr.Management(subnet).String(), OutputPort: &port,
+		})
+	}
+}
+
+// egress is where pods' packets to the outside go from the cluster router: next hop and port. Without a gateway router that
+// could take them it is the host.
+func (n Node) egress(subnet netip.Prefix) (netip.Addr, string) {
+	if n.hasGateway() && n.Gateway.Mode == names.GatewayModeShared {
+		if join, ok := n.joinAddress(subnet.Addr().Is4()); ok {
+			return join.Addr(), names.RouterToJoinPort(names.ClusterRouter)
+		}
+	}
+	return addr.Management(subnet), names.RouterToSwitchPort(n.Name)
+}
+
+// managementPort is where the node's host is plugged into its switch.
+func (d *desired) managementPort(node string, addresses []netip.Addr) {
+	fields := []string{addr.MAC(addresses...).String()}
+	for _, a := range addresses {
+		fields = append(fields, a.String())
+	}
+	id := names.ManagementLogicalPort(node)
+	d.row(id, &nbdb.LogicalSwitchPort{Name: id, Addresses: []string{strings.Join(fields, " ")}})
+	d.member(nbdb.LogicalSwitchTable, names.NodeSwitch(node), "ports", id)
+}
