@@ -23,6 +23,7 @@ const (
 	reasonNoSubnet         = "NodeSubnetsExhausted"
 	reasonSubnetsRestored  = "NodeSubnetsRestored"
 	reasonNoAddress        = "PodAddressesExhausted"
+	reasonNodeBlocked      = "NodeHasNoPodNetwork"
 	reasonAddressReplaced  = "PodNetworkReplaced"
 	reasonBadHostCIDRs     = "InvalidHostCIDRs"
 	reasonNorthboundFailed = "NorthboundWriteFailed"
@@ -53,7 +54,7 @@ type deps struct {
 	patcher kube.Patcher
 	events  kube.Recorder
 	metrics *metrics
-	// nodeGone is told the name of a node that had been wired and is gone. It must not block.
+	// nodeGone is told the name of a node that is gone. It must not block.
 	nodeGone func(name string)
 }
 
@@ -72,8 +73,8 @@ type engine struct {
 	held map[nbstate.Owner]*heldAddresses
 	// waiting are pods that cannot be served before something happens on their node.
 	waiting waiters
-	// blocked are nodes without subnets: they wait for one to become free, or for their annotation to change.
-	blocked    map[string]struct{}
+	// blocked are nodes without subnets, with the reason: they wait for one to become free, or for their annotation to change.
+	blocked    map[string]string
 	complaints complaints
 	// hosts says which node has which host address.
 	hosts *hostAddresses
@@ -93,7 +94,7 @@ func newEngine(n network, d deps) *engine {
 		ledger:     newLedger(n.pools),
 		held:       map[nbstate.Owner]*heldAddresses{},
 		waiting:    newWaiters(),
-		blocked:    map[string]struct{}{},
+		blocked:    map[string]string{},
 		complaints: complaints{},
 		hosts:      newHostAddresses(n.internal),
 	}

@@ -70,7 +70,7 @@ func (e *engine) admitNode(node *kube.Node) (*nodeState, error) {
 		reason, message = reasonNoSubnet, fmt.Sprintf("no pod network: %v; delete nodes or extend --cluster-subnets", err)
 	}
 	e.complain(key{nodeKey, node.Name}, node.Ref(), reason, message)
-	e.blocked[node.Name] = struct{}{}
+	e.block(node.Name, reason)
 	e.countSubnets()
 	return nil, err
 }
@@ -156,6 +156,7 @@ func (e *engine) nodeLeft(name string) {
 	n := e.ledger.nodes[name]
 	if n == nil {
 		e.ledger.ids.release(name)
+		e.nodeGone(name) // Never connected, but its agent may have been there.
 		return
 	}
 	if n.leaving {

@@ -96,7 +96,7 @@ func TestUnusableSubnetAnnotations(t *testing.T) {
 			h.addNode("bad", c.annotation)
 			h.addPod("p", "bad")
 			h.settle()
-			h.wantEvents("InvalidNodeSubnets bad")
+			h.wantEvents("InvalidNodeSubnets bad", "NodeHasNoPodNetwork ns/p")
 			if h.wired("bad") || h.addressOf("p") != "none" {
 				t.Errorf("wired %v, pod has %s: must not be connected", h.wired("bad"), h.addressOf("p"))
 			}

@@ -41,9 +41,11 @@ func (e *engine) reconcilePod(name string) error {
 		if has != nil {
 			e.release(has)
 		}
+		e.tellBlocked(pod)
 		e.wait(pod.Node, name)
 		return nil
 	}
+	e.complaints.settled(key{podKey, name}, reasonNodeBlocked)
 	if has == nil {
 		var err error
 		if has, err = e.attachPod(pod, n); err != nil {
@@ -234,29 +236,4 @@ func sameSet[T comparable](a, b []T, compare func(T, T) int) bool {
 	slices.SortFunc(a, compare)
 	slices.SortFunc(b, compare)
 	return slices.Equal(a, b)
-}
-
-// wait remembers that a pod cannot be served before something happens on its node.
-func (e *engine) wait(node, pod string) {
-	e.waiting.add(node, pod)
-	e.metrics.waitingPods.Set(float64(e.waiting.len()))
-}
-
-func (e *engine) unwait(pod string) {
-	e.waiting.remove(pod)
-	e.metrics.waitingPods.Set(float64(e.waiting.len()))
-}
-
-// wakeWaiting lets the pods that wait for a node try again, the oldest first.
-func (e *engine) wakeWaiting(node string) {
-	var pods []*kube.Pod
-	for name := range e.waiting.on(node) {
-		if p, ok := e.pods.Get(name); ok {
-			pods = append(pods, p)
-		}
-	}
-	slices.SortFunc(pods, olderPod)
-	for _, p := range pods {
-		e.worker.Add(key{podKey, p.Key()})
-	}
 }
