@@ -83,7 +83,7 @@ type Node struct {
 // nodeAnnotations are kept of a node's annotations.
 var nodeAnnotations = []string{
 	names.NodeSubnetsAnnotation, names.NodeIDAnnotation, names.NodeChassisIDAnnotation, names.HostCIDRsAnnotation,
-	names.NodeMgmtPortMACAnnotation,
+	names.NodeMgmtPortMACAnnotation, names.L3GatewayConfigAnnotation,
 }
 
 // Key is the node's name.
