@@ -15,6 +15,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbsync"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/topology"
 )
 
 // Reasons of Events.
@@ -26,6 +27,7 @@ const (
 	reasonNodeBlocked      = "NodeHasNoPodNetwork"
 	reasonAddressReplaced  = "PodNetworkReplaced"
 	reasonBadHostCIDRs     = "InvalidHostCIDRs"
+	reasonBadGateway       = "InvalidGatewayConfig"
 	reasonNorthboundFailed = "NorthboundWriteFailed"
 	reasonPatchRefused     = "AnnotationRefused"
 )
@@ -42,6 +44,10 @@ type desiredState interface {
 type network struct {
 	pools []ipam.Pool
 	join  []netip.Prefix
+	// noSNAT are destinations outside the cluster that see pods' own addresses.
+	noSNAT []netip.Prefix
+	// mtu is that of pods.
+	mtu int
 	// internal are the ranges in which no host address can lie.
 	internal []netip.Prefix
 }
@@ -63,6 +69,7 @@ type deps struct {
 type engine struct {
 	deps
 	network   network
+	cluster   topology.Cluster
 	worker    *kube.Worker[key]
 	annotator *annotator
 	inbox     inbox
@@ -90,7 +97,7 @@ type heldAddresses struct {
 
 func newEngine(n network, d deps) *engine {
 	e := &engine{
-		deps: d, network: n,
+		deps: d, network: n, cluster: n.cluster(),
 		ledger:     newLedger(n.pools),
 		held:       map[nbstate.Owner]*heldAddresses{},
 		waiting:    newWaiters(),

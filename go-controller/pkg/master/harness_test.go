@@ -44,6 +44,7 @@ type harness struct {
 	clock  time.Time
 	uids   int
 	pools  []ipam.Pool
+	join   []netip.Prefix
 }
 
 // fakeDatabase holds what was committed, by owner. It survives a restart of the engine.
@@ -56,7 +57,7 @@ func newHarness(t fatal, pools ...string) *harness {
 	h := &harness{
 		t: t, nodes: kube.NewNodeMirror(), pods: kube.NewPodMirror(),
 		db:    &fakeDatabase{rows: map[nbstate.Owner]nbstate.Desired{}, refuse: map[nbstate.Owner]error{}},
-		clock: time.Unix(1e9, 0),
+		clock: time.Unix(1e9, 0), join: []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16")},
 	}
 	for _, p := range pools {
 		i := strings.LastIndexByte(p, '/')
@@ -83,7 +84,7 @@ func newHarness(t fatal, pools ...string) *harness {
 func (h *harness) start() {
 	h.t.Helper()
 	h.store = nbstate.NewStore()
-	n := network{pools: h.pools, join: []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16")}}
+	n := network{pools: h.pools, join: h.join, mtu: 1400}
 	for _, p := range h.pools {
 		n.internal = append(n.internal, p.Prefix)
 	}

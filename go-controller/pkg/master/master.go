@@ -14,6 +14,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ipam"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 )
 
@@ -155,6 +156,8 @@ func networkOf(cfg *config.Master) network {
 	}
 	n.internal = append(n.internal, cfg.ServiceCIDRs...)
 	n.internal = append(n.internal, cfg.JoinSubnets...)
+	n.internal = append(n.internal, names.MasqueradeSubnet(true), names.MasqueradeSubnet(false))
+	n.noSNAT, n.mtu = cfg.NoSNATCIDRs, cfg.MTU
 	for _, v4 := range []bool{true, false} {
 		for _, s := range cfg.JoinSubnets {
 			if s.Addr().Is4() == v4 && (v4 && cfg.IPv4() || !v4 && cfg.IPv6()) {

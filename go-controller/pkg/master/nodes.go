@@ -97,15 +97,20 @@ func (e *engine) wireNode(node *kube.Node, n *nodeState) error {
 	for _, other := range e.hosts.set(node, addresses) {
 		e.worker.Add(key{nodeKey, other})
 	}
-	return e.set(nodeOwner(node.Name), e.nodeRows(node, n))
+	rows, err := e.nodeRows(node, n)
+	e.complainGateway(node, err)
+	return e.set(nodeOwner(node.Name), rows)
 }
 
-func (e *engine) nodeRows(node *kube.Node, n *nodeState) nbstate.Desired {
+// nodeRows returns the node's rows; also with an error, which says why there is no gateway router among them.
+func (e *engine) nodeRows(node *kube.Node, n *nodeState) (nbstate.Desired, error) {
+	gateway, err := e.gatewayOf(node, n.id)
 	return topology.NodeRows(topology.Node{
 		Name: node.Name, Subnets: n.subnets,
 		Chassis:       node.Annotations[names.NodeChassisIDAnnotation],
 		HostAddresses: e.hosts.of(node.Name),
-	})
+		Gateway:       gateway,
+	}), err
 }
 
 // annotateNode writes what was allocated. An annotation that says something else was edited by hand: pods are connected by

@@ -23,7 +23,7 @@ import (
 // can tell when something of it is gone.
 func (e *engine) rebuild(o observed) error {
 	if err := e.set(nbstate.Owner{Kind: names.OwnerCluster, Name: names.DefaultNetwork},
-		topology.ClusterRows(topology.Cluster{JoinSubnets: e.network.join})); err != nil {
+		topology.ClusterRows(e.cluster)); err != nil {
 		return err
 	}
 	e.rebuildNodes(o)
@@ -48,7 +48,8 @@ func (e *engine) rebuild(o observed) error {
 	}
 	for _, node := range e.nodes.All() {
 		if n := e.ledger.nodes[node.Name]; n != nil {
-			e.adopt(nodeOwner(node.Name), e.nodeRows(node, n))
+			rows, _ := e.nodeRows(node, n) // Complained about when the node is wired.
+			e.adopt(nodeOwner(node.Name), rows)
 		}
 	}
 	taken := e.ledger.addresses()
@@ -77,7 +78,7 @@ func (e *engine) rebuildNodes(o observed) {
 			e.nodeGone(name)
 			continue
 		}
-		e.adopt(nodeOwner(name), topology.NodeRows(topology.Node{Name: name, Subnets: n.subnets}))
+		e.adopt(nodeOwner(name), topology.FormerNodeRows(name, n.subnets, e.cluster))
 		e.nodeLeft(name)
 	}
 	for _, node := range nodes {

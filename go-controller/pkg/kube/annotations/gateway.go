@@ -95,7 +95,7 @@ func (w gatewayConfigJSON) decode() (GatewayConfig, error) {
 	if len(c.MAC) != 6 {
 		return c, fmt.Errorf("mac-address %s is not an Ethernet address", c.MAC)
 	}
-	if c.Addresses, err = parseAll(orOne(w.IPs, w.IP), netip.ParsePrefix); err != nil {
+	if c.Addresses, err = parseAll(unique(orOne(w.IPs, w.IP)), netip.ParsePrefix); err != nil {
 		return c, fmt.Errorf("ip-addresses: %w", err)
 	}
 	if len(c.Addresses) == 0 {
@@ -103,7 +103,7 @@ func (w gatewayConfigJSON) decode() (GatewayConfig, error) {
 	}
 	// Whoever reads this takes the first of a family.
 	slices.SortStableFunc(c.Addresses, func(a, b netip.Prefix) int { return a.Addr().BitLen() - b.Addr().BitLen() })
-	if c.NextHops, err = parseAll(orOne(w.NextHops, w.NextHop), netip.ParseAddr); err != nil {
+	if c.NextHops, err = parseAll(unique(orOne(w.NextHops, w.NextHop)), netip.ParseAddr); err != nil {
 		return c, fmt.Errorf("next-hops: %w", err)
 	}
 	for i, h := range c.NextHops {
@@ -120,6 +120,17 @@ func (w gatewayConfigJSON) decode() (GatewayConfig, error) {
 		}
 	}
 	return c, nil
+}
+
+// unique leaves repetitions out.
+func unique(list []string) []string {
+	var out []string
+	for _, s := range list {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // orOne is list, or else the single value that older writers leave.

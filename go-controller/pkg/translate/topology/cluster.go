@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"net"
 	"net/netip"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
@@ -59,6 +60,15 @@ func (c Cluster) routerOnJoin() []netip.Prefix {
 		out = append(out, netip.PrefixFrom(addr.Router(s), s.Bits()))
 	}
 	return out
+}
+
+// joinMAC is the cluster router's on the join switch.
+func (c Cluster) joinMAC() net.HardwareAddr {
+	var hosts []netip.Addr
+	for _, p := range c.routerOnJoin() {
+		hosts = append(hosts, p.Addr())
+	}
+	return addr.MAC(hosts...)
 }
 
 // exempts tells whether there are destinations of the family without SNAT.

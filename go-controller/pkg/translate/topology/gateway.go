@@ -7,6 +7,7 @@ import (
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 )
 
@@ -55,6 +56,18 @@ func (n Node) joinAddress(v4 bool) (netip.Prefix, bool) {
 	return netip.PrefixFrom(addr.Host(join, n.Gateway.ID), join.Bits()), true
 }
 
+// FormerNodeRows is what there may be of a node that is gone and of which nothing is known but its subnets. Most rows are
+// found by their owner's mark; neighbours carry none, so those of every possible gateway router are named.
+func FormerNodeRows(name string, subnets []netip.Prefix, c Cluster) nbstate.Desired {
+	d := desired{NodeRows(Node{Name: name, Subnets: subnets})}
+	for _, router := range c.routerOnJoin() {
+		v4 := router.Addr().Is4()
+		d.neighbour(names.RouterToJoinPort(names.GatewayRouter(name)), router.Addr(), c.joinMAC())
+		d.neighbour(names.RouterToExternalPort(name), names.MasqueradeNextHop(v4), names.MasqueradeNextHopMAC())
+	}
+	return d.Desired
+}
+
 // gateway is the node's gateway router between join switch and external bridge.
 func (d *desired) gateway(n Node) {
 	router := names.GatewayRouter(n.Name)
@@ -67,7 +80,7 @@ func (d *desired) gateway(n Node) {
 		// See the cluster router.
 		"always_learn_from_arp_request": "false",
 		// All gateway routers are neighbours on the join switch, but talk to the cluster router only: a flow for each pair
-		// of them would be wasted. See joinNeighbour.
+		// of them would be wasted. See joinLink.
 		"dynamic_neigh_routers": "true",
 		// Neighbours outside come and go.
 		"mac_binding_age_threshold": "300",
@@ -106,13 +119,9 @@ func (d *desired) joinLink(n Node) {
 		// address it used.
 		routerOptions: map[string]string{"gateway_mtu": strconv.Itoa(n.Gateway.MTU)},
 	})
-	var peers []netip.Addr
-	for _, p := range n.Gateway.routerOnJoin() {
-		peers = append(peers, p.Addr())
-	}
-	for _, peer := range peers {
-		if _, ok := n.joinAddress(peer.Is4()); ok {
-			d.neighbour(port, peer, addr.MAC(peers...))
+	for _, peer := range n.Gateway.routerOnJoin() {
+		if _, ok := n.joinAddress(peer.Addr().Is4()); ok {
+			d.neighbour(port, peer.Addr(), n.Gateway.joinMAC())
 		}
 	}
 }
