@@ -1,0 +1,30 @@
+package names
+
+// FlowCookie marks the agent's own flows on the external bridge.
+const FlowCookie = 0xdeff105
+
+// Zones of connection tracking that the external bridge's flows use. ovn-controller takes its zones from the low
+// end; the host's own connections are in zone 0.
+const (
+	// ZoneGateway remembers who has begun a connection with the outside: see MarkOVN and MarkHost.
+	ZoneGateway = 64000
+	// ZoneHostMasquerade translates between the host's addresses and MasqueradeHost.
+	ZoneHostMasquerade = 64001
+	// ZoneOVNMasquerade translates between the gateway router's address and MasqueradeOVN.
+	ZoneOVNMasquerade = 64002
+	// ZoneNodePort is for connections to ports of services that netfilter does not handle.
+	ZoneNodePort = 64003
+	// ZoneReassembly puts fragments together before their ports are looked at.
+	ZoneReassembly = 64004
+)
+
+// Marks of connections in ZoneGateway.
+const (
+	// MarkOVN is on connections of the gateway router.
+	MarkOVN = 0x1
+	// MarkHost is on connections of the host.
+	MarkHost = 0x2
+)
+
+// GenevePort is the UDP port of tunnels (RFC 8926).
+const GenevePort = 6081
