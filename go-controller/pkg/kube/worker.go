@@ -37,6 +37,9 @@ func NewWorker[K comparable](name string, metrics workqueue.MetricsProvider, do 
 // Add says that there may be something to do for key. It never blocks.
 func (w *Worker[K]) Add(key K) { w.queue.Add(key) }
 
+// AddAfter is Add in that time from now. It never blocks.
+func (w *Worker[K]) AddAfter(key K, after time.Duration) { w.queue.AddAfter(key, after) }
+
 // Len is how many keys wait.
 func (w *Worker[K]) Len() int { return w.queue.Len() }
 

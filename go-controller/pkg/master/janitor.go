@@ -3,46 +3,84 @@ package master
 import (
 	"context"
 	"fmt"
+	"sync"
+	"time"
 
-	libovsdb "github.com/ovn-org/libovsdb/ovsdb"
 	"k8s.io/klog/v2"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
-	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
-	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/sbdb"
 )
 
+// pace is how often the chassis of one former node is deleted when its ovn-controller, which is still running, registers it
+// again and again.
+type pace struct {
+	// first is the pause after the first deletion; it doubles up to longest.
+	first, longest time.Duration
+	// grace is given to a chassis with our mark before its first deletion, unless its node was seen going: it may be that of
+	// a machine that is about to become a node.
+	grace time.Duration
+}
+
+func defaultPace() pace {
+	return pace{first: time.Second, longest: 5 * time.Minute, grace: time.Minute}
+}
+
 // janitor deletes the chassis of nodes that are gone from the southbound database: nobody else does, and every
-// other node keeps a tunnel to a chassis as long as it is there. Only chassis of nodes that this product had
-// connected are touched.
+// other node keeps a tunnel to a chassis as long as it is there. A chassis that comes back is deleted again. Only chassis of nodes
+// that were seen going and those with our agent's mark are touched.
 type janitor struct {
 	database config.Database
 	nodes    *kube.Mirror[*kube.Node]
 	metrics  *metrics
-	worker   *kube.Worker[string]
-	sb       chassisDatabase
+	pace     pace
+	// worker's keys are hostnames.
+	worker *kube.Worker[string]
+	sb     chassisDatabase
+
+	mu     sync.Mutex
+	former map[string]*formerNode
+}
+
+// formerNode paces the deletions of chassis with one hostname.
+type formerNode struct {
+	// seen: it was a node while this master led.
+	seen bool
+	// due is when its chassis may be deleted next; pause is what comes between that and the time after.
+	due   time.Time
+	pause time.Duration
 }
 
 // chassisDatabase is the part of the southbound database that the janitor sees.
 type chassisDatabase interface {
-	// chassisOf returns the names of the chassis with that hostname.
-	chassisOf(hostname string) []string
+	// chassisOf returns the chassis with that hostname.
+	chassisOf(hostname string) []chassis
 	deleteChassis(ctx context.Context, names []string) error
 }
 
+// chassis is a Chassis row; ours has the mark of our agent.
+type chassis struct {
+	name string
+	ours bool
+}
+
 func newJanitor(database config.Database, nodes *kube.Mirror[*kube.Node], m *metrics) *janitor {
-	j := &janitor{database: database, nodes: nodes, metrics: m}
+	j := &janitor{database: database, nodes: nodes, metrics: m, pace: defaultPace(), former: map[string]*formerNode{}}
 	j.worker = kube.NewWorker("chassis", m.queues, j.clean)
 	return j
 }
 
-// nodeGone asks for the chassis of a former node to be deleted. It does not block.
-func (j *janitor) nodeGone(name string) { j.worker.Add(name) }
+// nodeGone asks for the chassis of a former node to be deleted, at once. It does not block.
+func (j *janitor) nodeGone(name string) {
+	j.mu.Lock()
+	j.former[name] = &formerNode{seen: true, due: time.Now(), pause: j.pace.first}
+	j.mu.Unlock()
+	j.worker.Add(name)
+}
 
-// run connects to the southbound database and works until ctx ends.
+// run connects to the southbound database and works until ctx ends. The nodes must be known.
 func (j *janitor) run(ctx context.Context) error {
-	sb, err := connectChassis(ctx, j.database)
+	sb, err := connectChassis(ctx, j.database, j.worker.Add)
 	if err != nil {
 		return ignoreEnd(ctx, err)
 	}
@@ -52,68 +90,67 @@ func (j *janitor) run(ctx context.Context) error {
 	return nil
 }
 
-func (j *janitor) clean(ctx context.Context, node string) error {
-	if _, back := j.nodes.Get(node); back {
+// clean is called when something about the chassis with that hostname, or about the node, has changed.
+func (j *janitor) clean(ctx context.Context, host string) error {
+	if _, exists := j.nodes.Get(host); exists {
+		j.forget(host)
 		return nil
 	}
-	stale := j.sb.chassisOf(node)
+	stale := j.stale(host)
 	if len(stale) == 0 {
 		return nil
 	}
+	if early := j.early(host); early > 0 {
+		j.worker.AddAfter(host, early)
+		return nil
+	}
 	if err := j.sb.deleteChassis(ctx, stale); err != nil {
-		return fmt.Errorf("deleting chassis %v of former node %s from the southbound database: %w", stale, node, err)
+		return fmt.Errorf("deleting chassis %v of former node %s from the southbound database: %w", stale, host, err)
 	}
 	j.metrics.staleChassis.Add(float64(len(stale)))
-	klog.InfoS("Deleted chassis of former node", "node", node, "chassis", stale)
+	klog.InfoS("Deleted chassis of former node; should it come back, ovn-controller still runs there", "node", host, "chassis", stale,
+		"notAgainFor", j.deleted(host))
 	return nil
 }
 
-// southbound is the real chassisDatabase.
-type southbound struct{ client *ovsdb.Client }
-
-func connectChassis(ctx context.Context, d config.Database) (southbound, error) {
-	tls, err := ovsdb.TLSConfig(tlsFiles(d))
-	if err != nil {
-		return southbound{}, fmt.Errorf("southbound database: %w", err)
-	}
-	full, err := sbdb.FullDatabaseModel()
-	if err != nil {
-		return southbound{}, fmt.Errorf("southbound model: %w", err)
-	}
-	c, err := ovsdb.Connect(ctx, ovsdb.Options{
-		Database: full.Name(), Model: full, Endpoints: d.Endpoints, TLS: tls, LeaderOnly: true,
-		Monitors: []ovsdb.Monitor{{Table: sbdb.ChassisTable, Columns: []string{"name", "hostname"}}},
-	})
-	if err != nil {
-		return southbound{}, fmt.Errorf("southbound database: %w", err)
-	}
-	return southbound{c}, nil
-}
-
-func (s southbound) chassisOf(hostname string) []string {
+// stale are the names of the former node's chassis.
+func (j *janitor) stale(host string) []string {
+	j.mu.Lock()
+	f := j.former[host]
+	j.mu.Unlock()
 	var out []string
-	for _, c := range ovsdb.Rows[sbdb.Chassis](s.client) {
-		if c.Hostname == hostname {
-			out = append(out, c.Name)
+	for _, c := range j.sb.chassisOf(host) {
+		if c.ours || f != nil && f.seen {
+			out = append(out, c.name)
 		}
 	}
 	return out
 }
 
-func (s southbound) deleteChassis(ctx context.Context, names []string) error {
-	var ops []libovsdb.Operation
-	for _, name := range names {
-		for _, table := range []string{sbdb.ChassisTable, sbdb.ChassisPrivateTable} {
-			ops = append(ops, libovsdb.Operation{
-				Op: libovsdb.OperationDelete, Table: table,
-				Where: []libovsdb.Condition{libovsdb.NewCondition("name", libovsdb.ConditionEqual, name)},
-			})
-		}
+// early is how long the next deletion has to wait.
+func (j *janitor) early(host string) time.Duration {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	f := j.former[host]
+	if f == nil {
+		f = &formerNode{due: time.Now().Add(j.pace.grace), pause: j.pace.first}
+		j.former[host] = f
 	}
-	results, err := s.client.Transact(ctx, ops...)
-	if err != nil {
-		return err
-	}
-	_, err = ovsdb.CheckResults(results, len(ops))
-	return err
+	return time.Until(f.due)
+}
+
+// deleted puts the next deletion off and returns for how long.
+func (j *janitor) deleted(host string) time.Duration {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	f := j.former[host]
+	pause := f.pause
+	f.due, f.pause = time.Now().Add(pause), min(2*pause, j.pace.longest)
+	return pause
+}
+
+func (j *janitor) forget(host string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.former, host)
 }

@@ -14,6 +14,9 @@ const (
 	OVNWaitBeforeClear     = "ovn-ofctrl-wait-before-clear"
 	OVNEnableLflowCache    = "ovn-enable-lflow-cache"
 	OVNBridgeDatapathType  = "ovn-bridge-datapath-type"
+	// OVNCMSOptions is a comma-separated list for the system on top of OVN. ovn-controller copies it, under the same
+	// key, to its Chassis' other_config each time it registers.
+	OVNCMSOptions = "ovn-cms-options"
 )
 
 // Keys in the external_ids of a pod's OVS interface.

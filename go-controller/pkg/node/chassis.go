@@ -45,6 +45,8 @@ func chassisSettings(cfg config.Node, systemID, datapathType string, encap netip
 		names.OVNWaitBeforeClear:     wait,
 		names.OVNEnableLflowCache:    "true",
 		names.OVNBridgeDatapathType:  datapathType,
+		// By this the master tells the chassis of former nodes from those of other systems.
+		names.OVNCMSOptions: names.ControllerName,
 	}
 }
 
@@ -53,7 +55,7 @@ func chassisKeys() []string {
 	return []string{
 		names.OVNRemote, names.OVNRemoteProbeInterval, names.OVNOpenFlowProbe, names.OVNEncapType, names.OVNEncapIP,
 		names.OVNBridgeMappings, names.OVNMonitorAll, names.OVNWaitBeforeClear, names.OVNEnableLflowCache,
-		names.OVNBridgeDatapathType,
+		names.OVNBridgeDatapathType, names.OVNCMSOptions,
 	}
 }
 

@@ -98,6 +98,7 @@ func TestChassisSettings(t *testing.T) {
 		"system-id": "id", "hostname": "n1", "ovn-remote": "tcp:172.18.0.1:6642,tcp:172.18.0.2:6642",
 		"ovn-encap-type": "geneve", "ovn-encap-ip": "172.18.0.11", "ovn-bridge-mappings": "physnet:br-ex",
 		"ovn-monitor-all": "true", "ovn-bridge-datapath-type": "netdev", "ovn-ofctrl-wait-before-clear": "0",
+		"ovn-cms-options": "ovnkube",
 	} {
 		if fresh[key] != want {
 			t.Errorf("%s is %q, want %q", key, fresh[key], want)

@@ -1,0 +1,105 @@
+//go:build integration
+
+package master
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/ovsdbtest"
+)
+
+// startController runs a real ovn-controller of a node until the test ends or stop is called: killed, as a machine that is
+// switched off, it leaves its chassis behind.
+func startController(t *testing.T, sb *ovsdbtest.Server, node string) (stop func()) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ovnc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vs := ovsdbtest.Start(t, ovsdbtest.VSwitch())
+	vs.Ctl("add-br", "br-int", "--", "set", "Open_vSwitch", ".", "external_ids:system-id=id-"+node, "external_ids:hostname="+node,
+		"external_ids:ovn-remote="+sb.Endpoint(), "external_ids:ovn-encap-type=geneve", "external_ids:ovn-encap-ip=127.0.0.1",
+		"external_ids:"+names.OVNCMSOptions+"="+names.ControllerName)
+	cmd := exec.Command("ovn-controller", vs.Endpoint(), "-vconsole:off", "-vsyslog:off", "-vfile:off")
+	cmd.Env = append(os.Environ(), "OVN_RUNDIR="+dir, "OVS_RUNDIR="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	stop = func() {
+		once.Do(func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); _ = os.RemoveAll(dir) })
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+// The node is deleted before its machine is switched off: its ovn-controller registers its chassis each time it is deleted.
+// Nothing but the mark tells that it is one of ours: the master has started since.
+func TestFormerNodeWhoseControllerRuns(t *testing.T) {
+	sb := ovsdbtest.Start(t, ovsdbtest.SB())
+	sb.Ctl("init")
+	sb.Ctl("chassis-add", "foreign", "geneve", "192.0.2.1", "--", "set", "Chassis", "foreign", "hostname=foreign")
+	stop := startController(t, sb, "n1")
+	await := func(what string, yes func() bool) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); !yes(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: not within 30 s\n%s", what, sb.Dump())
+			}
+		}
+	}
+	registered := func() string {
+		return strings.TrimSpace(sb.Ctl("--bare", "--columns=_uuid", "find", "Chassis", "hostname=n1"))
+	}
+	await("n1 is registered", func() bool { return registered() != "" })
+
+	m, nodes := newMetrics(nil), kube.NewNodeMirror()
+	j := newJanitor(config.Database{Endpoints: []string{sb.Endpoint()}}, nodes, m)
+	j.pace = pace{first: 50 * time.Millisecond, longest: 200 * time.Millisecond, grace: 100 * time.Millisecond}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := j.run(ctx); err != nil {
+			t.Errorf("janitor: %v", err)
+		}
+	})
+	defer wg.Wait()
+	defer cancel()
+	deleted := func() float64 { return testutil.ToFloat64(m.staleChassis) }
+	await("the chassis is deleted each time it comes back", func() bool { return deleted() >= 4 })
+
+	// Kubernetes has the node again: the chassis stays.
+	nodes.Put(&kube.Node{Name: "n1"})
+	await("n1 is registered", func() bool { return registered() != "" })
+	time.Sleep(500 * time.Millisecond) // Several pauses.
+	before, uuid := deleted(), registered()
+	time.Sleep(500 * time.Millisecond)
+	if after := deleted(); after != before || registered() != uuid || uuid == "" {
+		t.Errorf("the chassis of a node was deleted: %v deletions, chassis %q, then %q", after-before, uuid, registered())
+	}
+
+	// Deleted once more and then switched off.
+	nodes.Remove("n1")
+	j.nodeGone("n1")
+	await("the chassis is deleted", func() bool { return deleted() > before })
+	stop()
+	await("nothing is left", func() bool {
+		return registered() == "" && sb.Ctl("--bare", "--columns=name", "find", "Chassis_Private", "name=id-n1") == ""
+	})
+	if sb.Ctl("--bare", "--columns=name", "find", "Chassis", "name=foreign") == "" {
+		t.Error("the chassis of somebody else is gone")
+	}
+}
