@@ -31,6 +31,9 @@ const (
 	OwnerCluster = "Cluster"
 	OwnerNode    = "Node"
 	OwnerPod     = "Pod"
+	OwnerService = "Service"
+	// OwnerNodeVariables owns a node's template variables.
+	OwnerNodeVariables = "NodeVariables"
 )
 
 // Annotations on nodes and pods.

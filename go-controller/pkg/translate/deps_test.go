@@ -8,7 +8,7 @@ import (
 
 // Translators do no I/O: they know the database's models, not its client.
 func TestForbiddenImports(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "./topology", "./pod").CombinedOutput()
+	out, err := exec.Command("go", "list", "-deps", "./topology", "./pod", "./service").CombinedOutput()
 	if err != nil {
 		t.Fatalf("go list: %v: %s", err, out)
 	}

@@ -1,0 +1,25 @@
+package names
+
+import (
+	"strconv"
+)
+
+// ServiceLoadBalancer is a load balancer of a service: protocol is "TCP", "UDP" or "SCTP", scope says where it is in effect and what
+// is particular about it.
+func ServiceLoadBalancer(namespace, name, protocol, scope string) string {
+	return "Service_" + ObjectName(namespace, name) + "_" + protocol + "_" + scope
+}
+
+// NodeAddressVariable is the template variable for a node's i-th address of a family, from zero; see Chassis_Template_Var in
+// ovn-nb(5).
+func NodeAddressVariable(v4 bool, i int) string {
+	if v4 {
+		return "NODEIP_IPv4_" + strconv.Itoa(i)
+	}
+	return "NODEIP_IPv6_" + strconv.Itoa(i)
+}
+
+// HairpinSNATOption is the value of a load balancer's option hairpin_snat_ip: MasqueradeHairpin of both families.
+func HairpinSNATOption() string {
+	return MasqueradeHairpin(true).String() + " " + MasqueradeHairpin(false).String()
+}

@@ -1,0 +1,140 @@
+package service
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/golden"
+)
+
+var update = golden.Update()
+
+var pods = []netip.Prefix{netip.MustParsePrefix("10.128.0.0/14"), netip.MustParsePrefix("fd01::/48")}
+
+// testCluster has the nodes of a list: each has all its InternalIPs for itself and for node ports, and a gateway router when it has
+// the annotation.
+func testCluster(list corev1.NodeList) *Cluster {
+	var nodes []*Node
+	for i := range list.Items {
+		n := kube.NewNode(&list.Items[i])
+		_, gateway := list.Items[i].Annotations[names.L3GatewayConfigAnnotation]
+		nodes = append(nodes, &Node{
+			Name: n.Name, Chassis: n.Annotations[names.NodeChassisIDAnnotation], Zone: n.Zone, Gateway: gateway,
+			Addresses: n.Addresses, NodePortAddresses: n.Addresses,
+		})
+	}
+	return NewCluster(nodes, pods)
+}
+
+func load(t *testing.T, file string) (*kube.Service, []*kube.EndpointSlice, *Cluster) {
+	t.Helper()
+	var service corev1.Service
+	var list discoveryv1.EndpointSliceList
+	var nodes corev1.NodeList
+	golden.Load(t, "testdata/default/nodes.yaml", &nodes)
+	golden.Load(t, file, &service, &list, &nodes)
+	var endpointSlices []*kube.EndpointSlice
+	for i := range list.Items {
+		list.Items[i].Namespace = service.Namespace
+		endpointSlices = append(endpointSlices, kube.NewEndpointSlice(&list.Items[i]))
+	}
+	return kube.NewService(&service), endpointSlices, testCluster(nodes)
+}
+
+// The input is a Service, its EndpointSlices and, unless the usual three will do, Nodes.
+func TestGolden(t *testing.T) {
+	dependences := map[string]Dependence{
+		"node-port": OnVariables, "external-local": OnNodes, "external-local-ports": OnNodes, "internal-local": OnNodes,
+		"internal-local-elsewhere": OnNodes, "host-endpoints": OnNodes, "no-selector": OnNodes, "zone-hints": OnNodes,
+		"node-hints": OnNodes, "affinity-node-port": OnNodes, "before-gateways": OnVariables, "many-node-addresses": OnVariables,
+	}
+	for _, file := range golden.Cases(t) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			s, endpointSlices, c := load(t, file)
+			got, dependence := Rows(s, endpointSlices, c)
+			golden.Check(t, file, got, *update)
+			if want := dependences[strings.TrimSuffix(filepath.Base(file), ".yaml")]; dependence != want {
+				t.Errorf("depends on %d, want %d", dependence, want)
+			}
+			if err := nbstate.NewStore().Set(nbstate.Owner{Kind: "Service", Name: s.Key()}, got); err != nil {
+				t.Errorf("the store refuses it: %v", err)
+			}
+			// Another order of slices, endpoints and nodes is no change.
+			slices.Reverse(endpointSlices)
+			for _, slice := range endpointSlices {
+				slices.Reverse(slice.Endpoints)
+			}
+			slices.Reverse(c.nodes)
+			again, _ := Rows(s, endpointSlices, NewCluster(c.nodes, pods))
+			if diff := cmp.Diff(golden.Format(got), golden.Format(again)); diff != "" {
+				t.Errorf("another order makes a difference:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNodeRows(t *testing.T) {
+	n := &Node{Name: "n1", Chassis: "c1", NodePortAddresses: []netip.Addr{
+		netip.MustParseAddr("172.18.0.11"), netip.MustParseAddr("fd00:172:18::11"), netip.MustParseAddr("192.168.5.11"),
+	}}
+	want := "ChassisTemplateVar c1\n  chassis: c1\n" +
+		"  variables: NODEIP_IPv4_0=172.18.0.11, NODEIP_IPv4_1=192.168.5.11, NODEIP_IPv6_0=fd00:172:18::11\n\n"
+	if diff := cmp.Diff(want, golden.Format(NodeRows(n))); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	if got := NodeRows(&Node{Name: "n1", NodePortAddresses: n.NodePortAddresses}); len(got.Rows) != 0 {
+		t.Errorf("a node without chassis has rows %v", got.Rows)
+	}
+}
+
+// many is a service with that many endpoints on that many nodes.
+func many(endpoints, nodes int) (*kube.Service, []*kube.EndpointSlice, *Cluster) {
+	s := &kube.Service{
+		Namespace: "ns", Name: "many", ClusterIPs: []netip.Addr{netip.MustParseAddr("172.30.0.9")},
+		Ports: []kube.ServicePort{{Protocol: corev1.ProtocolTCP, Port: 80}},
+	}
+	var list []*kube.EndpointSlice
+	address := netip.MustParseAddr("10.128.0.5")
+	for i := range endpoints {
+		if i%100 == 0 {
+			list = append(list, &kube.EndpointSlice{
+				Namespace: "ns", Name: fmt.Sprint(i), Service: "many", Ports: []kube.EndpointPort{{Protocol: corev1.ProtocolTCP, Port: 8080}},
+			})
+		}
+		last := list[len(list)-1]
+		last.Endpoints = append(last.Endpoints, kube.Endpoint{Address: address, Ready: true, Serving: true, Node: fmt.Sprintf("n%d", i%nodes)})
+		address = address.Next()
+	}
+	var all []*Node
+	for i := range nodes {
+		all = append(all, &Node{Name: fmt.Sprintf("n%d", i), Gateway: true, Addresses: []netip.Addr{netip.AddrFrom4([4]byte{172, 18, byte(i >> 8), byte(i)})}})
+	}
+	return s, list, NewCluster(all, pods)
+}
+
+func BenchmarkRows(b *testing.B) {
+	for _, c := range []struct {
+		endpoints, nodes int
+		local            bool
+	}{{2, 50, false}, {5000, 50, false}, {5000, 500, true}} {
+		b.Run(fmt.Sprintf("%d-endpoints-%d-nodes-local=%t", c.endpoints, c.nodes, c.local), func(b *testing.B) {
+			s, list, cluster := many(c.endpoints, c.nodes)
+			s.InternalLocal = c.local
+			for b.Loop() {
+				Rows(s, list, cluster)
+			}
+		})
+	}
+}
