@@ -79,6 +79,7 @@ func scenarios() []scenario {
 		{name: "Kubelet", run: testKubelet},
 		{name: "DNS", run: testDNS},
 		{name: "Egress", run: testEgress},
+		{name: "Services", run: testServices},
 		{name: "StatefulSet", run: testStatefulSet},
 		{name: "JobFreesAddress", run: testJobFreesAddress},
 		{name: "EditedAnnotation", run: testEditedAnnotation},
