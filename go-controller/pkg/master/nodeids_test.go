@@ -135,4 +135,7 @@ func TestIDOfABlockedNodeIsFreeWhenItGoes(t *testing.T) {
 	h.addNode("b")
 	h.settle()
 	h.want("b", h.ids()["b"], "2")
+	if len(h.gone) != 1 || h.gone[0] != "bad" {
+		t.Errorf("chassis to delete: %v, want bad's: its agent may have been there", h.gone)
+	}
 }

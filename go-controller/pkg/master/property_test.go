@@ -14,8 +14,8 @@ import (
 )
 
 // Whatever happens to nodes and pods, in whatever order engine, annotator and database get to work, and however often the master
-// restarts: no two ports in the database ever share an address, no two switches a subnet, no two nodes an id; and when everything
-// has come to rest, every pod that can be served is, with one address in annotation and port.
+// restarts: no two ports in the database ever share an address, no two switches a subnet, no two nodes an id or a place on the
+// join switch; and when everything has come to rest, every pod that can be served is, with one address in annotation and port.
 func TestNoAddressIsEverGivenTwice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := &world{harness: newHarness(t, "10.128.0.0/27/29", "fd01::/48/64")}
@@ -33,7 +33,7 @@ func TestNoAddressIsEverGivenTwice(t *testing.T) {
 			"commit":        func(*rapid.T) { w.allocate(); w.commit() },
 			"late commit":   func(*rapid.T) { w.lateCommit() },
 			"come to rest":  func(t *rapid.T) { w.settle(); w.atRest(t) },
-			"restart":       func(*rapid.T) { w.start() },
+			"restart":       func(t *rapid.T) { w.restart(t) },
 			"edit a subnet": func(t *rapid.T) { w.editSubnet(t) },
 			"edit an id":    func(t *rapid.T) { w.editID(t) },
 			"":              func(t *rapid.T) { w.invariants(t) },
@@ -44,6 +44,18 @@ func TestNoAddressIsEverGivenTwice(t *testing.T) {
 }
 
 type world struct{ *harness }
+
+// restart starts another master. Nodes keep their places on the join switch, whatever annotations say: two nodes' rows do not
+// change in one transaction.
+func (w *world) restart(t *rapid.T) {
+	before := w.db.observe().ids
+	w.start()
+	for name, id := range before {
+		if n := w.engine.ledger.nodes[name]; n != nil && n.id != id {
+			t.Fatalf("%s has id %d after a restart, its gateway router has %d", name, n.id, id)
+		}
+	}
+}
 
 // lateCommit commits without the engine having looked at the latest changes; deletions must be allowed by then.
 func (w *world) lateCommit() {
@@ -66,6 +78,11 @@ func (w *world) setNode(t *rapid.T) {
 		return
 	}
 	w.addNode(name)
+	if rapid.Bool().Draw(t, "gateway") {
+		w.annotateNode(name, map[string]string{
+			names.L3GatewayConfigAnnotation: goodGateway, names.NodeChassisIDAnnotation: "id-" + name,
+		})
+	}
 	if rapid.IntRange(0, 3).Draw(t, "annotated") == 0 {
 		w.annotateNode(name, map[string]string{names.NodeSubnetsAnnotation: w.someSubnets(t)})
 	}
@@ -147,11 +164,17 @@ func (w *world) invariants(t *rapid.T) {
 				}
 			case *nbdb.LogicalRouterPort:
 				for _, n := range m.Networks {
-					s := netip.MustParsePrefix(n).Masked().String()
-					if other, taken := subnets[s]; taken {
-						t.Fatalf("%s and %s both have %s", m.Name, other, s)
+					network := netip.MustParsePrefix(n)
+					switch {
+					case strings.HasPrefix(m.Name, "rtos-"):
+						network = network.Masked()
+					case !strings.HasPrefix(m.Name, "rtoj-"):
+						continue // The outside is the hosts' own.
 					}
-					subnets[s] = m.Name
+					if other, taken := subnets[network.String()]; taken {
+						t.Fatalf("%s and %s both have %s", m.Name, other, network)
+					}
+					subnets[network.String()] = m.Name
 				}
 			}
 		}

@@ -97,18 +97,18 @@ func (e *engine) rebuildNodes(o observed) {
 // that addresses in the database were made of, former nodes' too, then those of annotations, older nodes (which come first) before
 // younger ones, wired or not.
 func (e *engine) rebuildNodeIDs(o observed, nodes []*kube.Node) {
-	claim := func(name string) {
-		if id := o.ids[name]; id != 0 {
-			if err := e.ledger.ids.claim(name, id); err != nil {
-				klog.V(2).InfoS("Id in the database cannot be kept", "node", name, "err", err.Error())
-			}
+	inUse := func(name string, id int) {
+		if err := e.ledger.ids.claim(name, id); err != nil {
+			klog.InfoS("Id in the database cannot be kept", "node", name, "err", err.Error())
 		}
 	}
 	for _, node := range nodes {
-		claim(node.Name)
+		if id, ok := o.ids[node.Name]; ok {
+			inUse(node.Name, id)
+		}
 	}
-	for name := range o.subnets {
-		claim(name) // Former nodes' by now: a second claim of a node changes nothing.
+	for name, id := range o.ids {
+		inUse(name, id) // Former nodes' by now: a second claim of a node changes nothing.
 	}
 	for _, node := range nodes {
 		e.claimNodeID(node)
