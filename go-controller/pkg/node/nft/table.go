@@ -101,6 +101,20 @@ func (r Runner) Ensure(ctx context.Context, t Table) (changed bool, err error) {
 	return true, nil
 }
 
+// Check tells whether the kernel would take t. It changes nothing.
+func (r Runner) Check(ctx context.Context, t Table) error {
+	nft, err := r.New(t.Family, t.Name)
+	if err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	tx := nft.NewTransaction()
+	t.write(tx)
+	if err := nft.Check(ctx, tx); err != nil {
+		return fmt.Errorf("check nftables table %s %s: %w", t.Family, t.Name, err)
+	}
+	return nil
+}
+
 // Remove deletes the table named in t, if it is there; of a shared one what t names.
 func (r Runner) Remove(ctx context.Context, t Table) error {
 	nft, err := r.New(t.Family, t.Name)

@@ -1,0 +1,201 @@
+package netfilter
+
+import (
+	"context"
+	"reflect"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/reconcile"
+)
+
+// watchPause is between two tries to watch netfilter.
+const watchPause = time.Second
+
+// Options are what a Controller works from.
+type Options struct {
+	Services *kube.Mirror[*kube.Service]
+	Slices   *kube.Mirror[*kube.EndpointSlice]
+	// Index finds the slices of a service. It follows Slices.
+	Index *kube.ServiceSlices
+	// Facts returns the node's, or an error (reconcile.Waiting) that says what is not known yet. Call Wake when they change.
+	Facts func() (Facts, error)
+	// Choose chooses the renderer, see the function of that name. It is repeated until it succeeds.
+	Choose func(context.Context) (chosen Renderer, others []Renderer, reason string, err error)
+	// Changed, which may be nil, is called when Loop's outcome has changed.
+	Changed func()
+}
+
+// Controller keeps the rules for all services in the kernel. What the kernel has from before is left alone until the
+// API server has told what services there are.
+type Controller struct {
+	o    Options
+	loop *reconcile.Loop
+	// chosen gets the renderer once, for the watch.
+	chosen chan Renderer
+
+	mu    sync.Mutex
+	dirty map[string]struct{}
+	// look says that the kernel is to be looked at even if no rule has changed.
+	look bool
+
+	// The rest is used by reconcile alone. stale are changes whose tracked connections are not forgotten yet.
+	renderer Renderer
+	facts    Facts
+	ledger   *Ledger
+	stale    []Change
+}
+
+// New makes a controller that follows the mirrors; call it before they run.
+func New(o Options) *Controller {
+	c := &Controller{o: o, chosen: make(chan Renderer, 1), dirty: map[string]struct{}{}, look: true, ledger: NewLedger()}
+	c.loop = reconcile.New("rules for services", c.reconcile, o.Changed)
+	o.Services.OnChange(func(key string, _, _ *kube.Service) { c.touch(key) })
+	o.Slices.OnChange(func(_ string, before, after *kube.EndpointSlice) {
+		for _, s := range []*kube.EndpointSlice{before, after} {
+			if s != nil && s.Service != "" {
+				c.touch(s.ServiceKey())
+			}
+		}
+	})
+	return c
+}
+
+// Wake is to be called when the facts may have changed. It never blocks.
+func (c *Controller) Wake() { c.loop.Wake() }
+
+// Loop tells how the work is going.
+func (c *Controller) Loop() *reconcile.Loop { return c.loop }
+
+// Run works until ctx ends. The mirrors are run by somebody else.
+func (c *Controller) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { c.loop.Run(ctx) })
+	wg.Go(func() { c.watch(ctx) })
+	for _, synced := range []<-chan struct{}{c.o.Services.Synced(), c.o.Slices.Synced()} {
+		select {
+		case <-synced:
+		case <-ctx.Done():
+		}
+	}
+	c.loop.Wake()
+	wg.Wait()
+}
+
+func (c *Controller) watch(ctx context.Context) {
+	var r Renderer
+	select {
+	case r = <-c.chosen:
+	case <-ctx.Done():
+		return
+	}
+	notify := func() {
+		c.mu.Lock()
+		c.look = true
+		c.mu.Unlock()
+		c.loop.Wake()
+	}
+	for ctx.Err() == nil {
+		err := r.Watch(ctx, notify)
+		if ctx.Err() != nil {
+			return
+		}
+		klog.ErrorS(err, "Watching netfilter has failed; trying again", "after", watchPause)
+		select {
+		case <-time.After(watchPause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (c *Controller) touch(service string) {
+	c.mu.Lock()
+	c.dirty[service] = struct{}{}
+	c.mu.Unlock()
+	c.loop.Wake()
+}
+
+func (c *Controller) reconcile(ctx context.Context) error {
+	if err := c.begin(ctx); err != nil {
+		return err
+	}
+	facts, err := c.o.Facts()
+	if err != nil {
+		return err
+	}
+	dirty, look := c.take()
+	if !reflect.DeepEqual(facts, c.facts) {
+		c.facts, look = facts, true
+		for _, s := range c.o.Services.All() {
+			dirty[s.Key()] = struct{}{}
+		}
+	}
+	for key := range dirty {
+		var rules []Rule
+		if s, ok := c.o.Services.Get(key); ok {
+			rules = ServiceRules(s, c.o.Index.Of(key), facts)
+		}
+		c.ledger.Set(key, rules)
+	}
+	if touched := c.ledger.TakeTouched(); look || len(touched) > 0 {
+		if err := c.sync(ctx, touched); err != nil {
+			c.mu.Lock()
+			c.look = true
+			c.mu.Unlock()
+			return err
+		}
+	}
+	if _, err := ForgetStale(c.stale, facts.Addresses); err != nil {
+		return err
+	}
+	c.stale = nil
+	return nil
+}
+
+// begin chooses the renderer, once, and removes what another one has left. It waits for the services.
+func (c *Controller) begin(ctx context.Context) error {
+	for _, synced := range []<-chan struct{}{c.o.Services.Synced(), c.o.Slices.Synced()} {
+		select {
+		case <-synced:
+		default:
+			return reconcile.Waiting("the API server has not told the services yet")
+		}
+	}
+	if c.renderer != nil {
+		return nil
+	}
+	chosen, others, reason, err := c.o.Choose(ctx)
+	if err != nil {
+		return err
+	}
+	for _, other := range others {
+		if err := other.Remove(ctx); err != nil {
+			return err
+		}
+	}
+	klog.InfoS("Netfilter renderer chosen", "renderer", chosen.Name(), "reason", reason)
+	c.renderer = chosen
+	c.chosen <- chosen
+	return nil
+}
+
+func (c *Controller) sync(ctx context.Context, touched []Key) error {
+	began := time.Now()
+	changes, err := c.renderer.Sync(ctx, c.facts, c.ledger, touched)
+	c.stale = append(c.stale, changes...)
+	if len(changes) > 0 {
+		klog.V(2).InfoS("Changed rules for services", "rules", len(changes), "took", time.Since(began))
+	}
+	return err
+}
+
+func (c *Controller) take() (dirty map[string]struct{}, look bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	dirty, look = c.dirty, c.look
+	c.dirty, c.look = map[string]struct{}{}, false
+	return dirty, look
+}

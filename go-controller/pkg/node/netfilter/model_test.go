@@ -1,0 +1,165 @@
+package netfilter
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
+)
+
+func addrs(in ...string) []netip.Addr {
+	var out []netip.Addr
+	for _, s := range in {
+		out = append(out, netip.MustParseAddr(s))
+	}
+	return out
+}
+
+func testFacts() Facts {
+	return Facts{Node: "node1", Addresses: addrs("172.18.0.11", "fd00:172:18::b"), Management: addrs("10.128.2.2", "fd01:0:0:1::2")}
+}
+
+// service makes a dual-stack service ns/web with one port 80; edit changes it.
+func service(edit func(*kube.Service)) *kube.Service {
+	s := &kube.Service{
+		Namespace: "ns", Name: "web", Type: corev1.ServiceTypeNodePort, ClusterIPs: addrs("172.30.44.86", "fd02::5"),
+		Ports: []kube.ServicePort{{Name: "http", Protocol: corev1.ProtocolTCP, Port: 80, NodePort: 31785}},
+	}
+	if edit != nil {
+		edit(s)
+	}
+	return s
+}
+
+// endpoints reads words like "10.128.2.7@node1", with "!" for one that is not ready and "~" for one that terminates.
+func endpoints(words ...string) []*kube.EndpointSlice {
+	slice := &kube.EndpointSlice{
+		Namespace: "ns", Name: "web-1", Service: "web", Ports: []kube.EndpointPort{{Name: "http", Protocol: corev1.ProtocolTCP, Port: 8080}},
+	}
+	for _, w := range words {
+		address, node, _ := strings.Cut(strings.TrimLeft(w, "!~"), "@")
+		slice.Endpoints = append(slice.Endpoints, kube.Endpoint{
+			Address: netip.MustParseAddr(address), Node: node, Ready: !strings.ContainsAny(w, "!~"), Serving: w[0] != '!', Terminating: w[0] == '~',
+		})
+	}
+	return []*kube.EndpointSlice{slice}
+}
+
+func texts(rules []Rule) []string {
+	var out []string
+	for _, r := range rules {
+		family := 6
+		if r.V4 {
+			family = 4
+		}
+		text := fmt.Sprintf("%d %s %s", family, r.Kind, r.Protocol)
+		if r.Dest.IsValid() {
+			text += " " + r.Dest.String()
+		}
+		text += fmt.Sprintf(" %d", r.Port)
+		if r.To.IsValid() {
+			text += " -> " + r.To.String()
+		}
+		out = append(out, text)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestServiceRules(t *testing.T) {
+	v4 := func(s *kube.Service) { s.ClusterIPs = s.ClusterIPs[:1] }
+	local := func(s *kube.Service) { v4(s); s.ExternalLocal = true }
+	internal := func(s *kube.Service) { v4(s); s.Ports[0].NodePort = 0; s.InternalLocal = true }
+	for name, c := range map[string]struct {
+		edit   func(*kube.Service)
+		slices []*kube.EndpointSlice
+		want   []string
+	}{
+		"cluster IP": {func(s *kube.Service) { s.Ports[0].NodePort = 0 }, endpoints("10.128.2.7@node1"), nil},
+		"headless":   {func(s *kube.Service) { s.ClusterIPs = nil }, endpoints("10.128.2.7@node1"), nil},
+		"node port": {nil, nil, []string{
+			"4 nodeport tcp 31785 -> 172.30.44.86:80", "6 nodeport tcp 31785 -> [fd02::5]:80"}},
+		"protocols": {func(s *kube.Service) {
+			v4(s)
+			s.Ports = []kube.ServicePort{{Protocol: "UDP", Port: 53, NodePort: 30053}, {Protocol: "SCTP", Port: 7, NodePort: 30007}, {Protocol: "QUIC", Port: 9, NodePort: 30009}}
+		}, nil, []string{"4 nodeport sctp 30007 -> 172.30.44.86:7", "4 nodeport udp 30053 -> 172.30.44.86:53"}},
+		"addresses of both families": {func(s *kube.Service) {
+			s.Ports[0].NodePort = 0
+			s.ExternalIPs, s.LoadBalancerIPs = addrs("192.0.2.1"), addrs("192.0.2.2", "2001:db8::2")
+		}, nil, []string{
+			"4 external IP tcp 192.0.2.1 80 -> 172.30.44.86:80", "4 external IP tcp 192.0.2.2 80 -> 172.30.44.86:80",
+			"6 external IP tcp 2001:db8::2 80 -> [fd02::5]:80"}},
+		"address of a family without cluster IP": {func(s *kube.Service) { v4(s); s.Ports[0].NodePort = 0; s.ExternalIPs = addrs("2001:db8::2") }, nil, nil},
+		"local, endpoints or not": {func(s *kube.Service) { local(s); s.LoadBalancerIPs = addrs("192.0.2.2") }, nil, []string{
+			"4 external IP tcp 192.0.2.2 80 -> 172.30.44.86:80", "4 local external IP tcp 192.0.2.2 80 -> 169.254.169.3:31785",
+			"4 local nodeport tcp 31785 -> 169.254.169.3:31785", "4 nodeport tcp 31785 -> 172.30.44.86:80"}},
+		"local, on the host": {local, endpoints("10.128.2.7@node1", "172.18.0.11@node1"), []string{
+			"4 local nodeport tcp 31785 -> 172.18.0.11:8080", "4 nodeport tcp 31785 -> 172.30.44.86:80"}},
+		"local, on another host": {local, endpoints("172.18.0.12@node2"), []string{
+			"4 local nodeport tcp 31785 -> 169.254.169.3:31785", "4 nodeport tcp 31785 -> 172.30.44.86:80"}},
+		"local, no node ports": {func(s *kube.Service) { local(s); s.Ports[0].NodePort = 0; s.LoadBalancerIPs = addrs("192.0.2.2") },
+			endpoints("10.128.2.9@node1", "10.128.2.7@node1"), []string{
+				"4 external IP tcp 192.0.2.2 80 -> 172.30.44.86:80", "4 keep source tcp 10.128.2.7 8080",
+				"4 local external IP tcp 192.0.2.2 80 -> 10.128.2.7:8080"}},
+		"internal, pods": {internal, endpoints("10.128.2.7@node1"), []string{"4 internal mark tcp 172.30.44.86 80"}},
+		"internal, host": {internal, endpoints("172.18.0.11@node1"), []string{"4 internal tcp 172.30.44.86 80 -> 172.18.0.11:8080"}},
+		"internal, host not ready": {internal, endpoints("!172.18.0.11@node1"),
+			[]string{"4 internal mark tcp 172.30.44.86 80"}},
+		"internal, host terminates": {internal, endpoints("~172.18.0.11@node1"),
+			[]string{"4 internal tcp 172.30.44.86 80 -> 172.18.0.11:8080"}},
+		"internal, host terminates, others do not": {internal, endpoints("~172.18.0.11@node1", "10.128.2.7@node1"),
+			[]string{"4 internal mark tcp 172.30.44.86 80"}},
+		"another port's endpoints": {func(s *kube.Service) { internal(s); s.Ports[0].Name = "other" }, endpoints("172.18.0.11@node1"),
+			[]string{"4 internal mark tcp 172.30.44.86 80"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := texts(ServiceRules(service(c.edit), c.slices, testFacts()))
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestSingleStackNodeServesItsFamilyAlone(t *testing.T) {
+	f := testFacts()
+	f.Management = f.Management[:1]
+	want := []string{"4 nodeport tcp 31785 -> 172.30.44.86:80"}
+	if diff := cmp.Diff(want, texts(ServiceRules(service(nil), nil, f))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLedger(t *testing.T) {
+	l := NewLedger()
+	shared := func(to string) []Rule {
+		return []Rule{{Key{Kind: ExternalIP, V4: true, Protocol: TCP, Dest: netip.MustParseAddr("192.0.2.1"), Port: 80}, netip.MustParseAddrPort(to)}}
+	}
+	key := shared("172.30.0.1:80")[0].Key
+	expect := func(step, to string, touched int) {
+		t.Helper()
+		got, ok := l.Get(key)
+		if ok != (to != "") || ok && got.String() != to {
+			t.Errorf("%s: %v %t", step, got, ok)
+		}
+		if n := len(l.TakeTouched()); n != touched {
+			t.Errorf("%s: touched %d keys", step, n)
+		}
+	}
+	l.Set("ns/b", shared("172.30.0.2:80"))
+	expect("one", "172.30.0.2:80", 1)
+	l.Set("ns/b", shared("172.30.0.2:80"))
+	expect("the same again", "172.30.0.2:80", 0)
+	l.Set("ns/a", shared("172.30.0.1:80"))
+	expect("the first by name has it", "172.30.0.1:80", 1)
+	l.Set("ns/a", nil)
+	expect("the other one gets it back", "172.30.0.2:80", 1)
+	l.Set("ns/b", nil)
+	expect("nobody", "", 1)
+}
