@@ -50,16 +50,21 @@ type network struct {
 	mtu int
 	// internal are the ranges in which no host address can lie.
 	internal []netip.Prefix
+	// nodePorts: services are reachable on the nodes' addresses.
+	nodePorts bool
 }
 
 // deps are the engine's surroundings.
 type deps struct {
-	nodes   *kube.Mirror[*kube.Node]
-	pods    *kube.Mirror[*kube.Pod]
-	store   desiredState
-	patcher kube.Patcher
-	events  kube.Recorder
-	metrics *metrics
+	nodes *kube.Mirror[*kube.Node]
+	pods  *kube.Mirror[*kube.Pod]
+	// services and slices may be nil: then there are none.
+	services *kube.Mirror[*kube.Service]
+	slices   *kube.ServiceSlices
+	store    desiredState
+	patcher  kube.Patcher
+	events   kube.Recorder
+	metrics  *metrics
 	// nodeGone is told the name of a node that is gone. It must not block.
 	nodeGone func(name string)
 }
@@ -72,6 +77,7 @@ type engine struct {
 	cluster   topology.Cluster
 	worker    *kube.Worker[key]
 	annotator *annotator
+	service   *services
 	inbox     inbox
 	progress  progress
 
@@ -106,6 +112,10 @@ func newEngine(n network, d deps) *engine {
 		hosts:      newHostAddresses(n.internal),
 	}
 	e.worker = kube.NewWorker("engine", d.metrics.queues, e.handle)
+	e.service = newServices(serviceOptions{
+		network: n, services: d.services, slices: d.slices, events: d.events, queues: d.metrics.queues,
+		set: e.set, remove: e.remove, looked: e.allLookedAt,
+	})
 	e.annotator = newAnnotator(d.patcher, d.metrics.queues, e.annotations, e.patched)
 	e.annotator.refused = func(about kube.Ref, err error) { e.events.Warn(about, reasonPatchRefused, err.Error()) }
 	return e
@@ -122,6 +132,12 @@ func (e *engine) podChanged(name string, before, after *kube.Pod) {
 		e.firstSeen.LoadOrStore(name, time.Now())
 	}
 	e.worker.Add(key{podKey, name})
+}
+
+func (e *engine) serviceChanged(name string, _, _ *kube.Service) { e.service.changed(name) }
+
+func (e *engine) sliceChanged(_ string, before, after *kube.EndpointSlice) {
+	e.service.sliceChanged(before, after)
 }
 
 // onResult takes what the reconciler reports. It does not block.
@@ -150,6 +166,7 @@ func (e *engine) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	// One worker only: the state belongs to it.
 	wg.Go(func() { e.worker.Run(ctx, 1) })
+	wg.Go(func() { e.service.worker.Run(ctx, 1) })
 	wg.Go(func() { e.annotator.worker.Run(ctx, annotationWorkers) })
 	wg.Wait()
 }
@@ -165,34 +182,35 @@ func (e *engine) handle(_ context.Context, k key) error {
 			e.result(r)
 		}
 	case syncedKey:
-		// Every node and pod has been looked at once: what nobody wants by now is left over.
 		klog.InfoS("All nodes and pods have been looked at", "nodes", len(e.ledger.nodes), "pods", len(e.ledger.pods))
-		e.store.Synced()
-		e.progress.settle()
+		e.service.begin()
 	}
 	return nil
 }
 
-// set hands rows to the store and remembers that an answer is due.
+// set hands rows to the store and remembers that an answer is due. It may be called from any goroutine.
 func (e *engine) set(owner nbstate.Owner, d nbstate.Desired) error {
-	before := e.store.Generation(owner)
-	if err := e.store.Set(owner, d); err != nil {
-		return err
-	}
-	if after := e.store.Generation(owner); after != before {
-		e.progress.expect(owner, after)
-	}
-	return nil
+	return e.progress.expect(owner, func() (uint64, error) {
+		before := e.store.Generation(owner)
+		if err := e.store.Set(owner, d); err != nil {
+			return 0, err
+		}
+		if after := e.store.Generation(owner); after != before {
+			return after, nil
+		}
+		return 0, nil
+	})
 }
 
 // remove takes an owner's rows away and returns the generation at which they are gone; zero when
-// there is nothing to wait for.
+// there is nothing to wait for. It may be called from any goroutine.
 func (e *engine) remove(owner nbstate.Owner) uint64 {
-	e.store.Delete(owner)
-	generation := e.store.Generation(owner)
-	if generation != 0 {
-		e.progress.expect(owner, generation)
-	}
+	var generation uint64
+	_ = e.progress.expect(owner, func() (uint64, error) {
+		e.store.Delete(owner)
+		generation = e.store.Generation(owner)
+		return generation, nil
+	})
 	return generation
 }
 
@@ -229,7 +247,11 @@ func (e *engine) writeFailed(r nbsync.Result) {
 // ref finds the object that stands behind an owner.
 func (e *engine) ref(owner nbstate.Owner) (kube.Ref, bool) {
 	switch owner.Kind {
-	case names.OwnerNode:
+	case names.OwnerService:
+		if s, ok := e.services.Get(owner.Name); ok {
+			return s.Ref(), true
+		}
+	case names.OwnerNode, names.OwnerNodeVariables:
 		if n, ok := e.nodes.Get(owner.Name); ok {
 			return n.Ref(), true
 		}

@@ -38,13 +38,17 @@ type harness struct {
 	store  *nbstate.Store
 	nodes  *kube.Mirror[*kube.Node]
 	pods   *kube.Mirror[*kube.Pod]
-	db     *fakeDatabase
-	events []string
-	gone   []string
-	clock  time.Time
-	uids   int
-	pools  []ipam.Pool
-	join   []netip.Prefix
+	// services and endpointSlices are the API server's.
+	services       *kube.Mirror[*kube.Service]
+	endpointSlices *kube.Mirror[*kube.EndpointSlice]
+	slices         *kube.ServiceSlices
+	db             *fakeDatabase
+	events         []string
+	gone           []string
+	clock          time.Time
+	uids           int
+	pools          []ipam.Pool
+	join           []netip.Prefix
 }
 
 // fakeDatabase holds what was committed, by owner. It survives a restart of the engine.
@@ -59,6 +63,8 @@ func newHarness(t fatal, pools ...string) *harness {
 		db:    &fakeDatabase{rows: map[nbstate.Owner]nbstate.Desired{}, refuse: map[nbstate.Owner]error{}},
 		clock: time.Unix(1e9, 0), join: []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16")},
 	}
+	h.services, h.endpointSlices = kube.NewServiceMirror(), kube.NewEndpointSliceMirror()
+	h.slices = kube.NewServiceSlices(h.endpointSlices)
 	for _, p := range pools {
 		i := strings.LastIndexByte(p, '/')
 		pool := ipam.Pool{Prefix: netip.MustParsePrefix(p[:i])}
@@ -77,6 +83,16 @@ func newHarness(t fatal, pools ...string) *harness {
 			h.engine.podChanged(name, before, after)
 		}
 	})
+	h.services.OnChange(func(name string, before, after *kube.Service) {
+		if h.engine != nil {
+			h.engine.serviceChanged(name, before, after)
+		}
+	})
+	h.endpointSlices.OnChange(func(name string, before, after *kube.EndpointSlice) {
+		if h.engine != nil {
+			h.engine.sliceChanged(name, before, after)
+		}
+	})
 	return h
 }
 
@@ -84,12 +100,12 @@ func newHarness(t fatal, pools ...string) *harness {
 func (h *harness) start() {
 	h.t.Helper()
 	h.store = nbstate.NewStore()
-	n := network{pools: h.pools, join: h.join, mtu: 1400}
+	n := network{pools: h.pools, join: h.join, mtu: 1400, nodePorts: true}
 	for _, p := range h.pools {
 		n.internal = append(n.internal, p.Prefix)
 	}
 	h.engine = newEngine(n, deps{
-		nodes: h.nodes, pods: h.pods, store: h.store, patcher: h, events: h, metrics: newMetrics(nil),
+		nodes: h.nodes, pods: h.pods, services: h.services, slices: h.slices, store: h.store, patcher: h, events: h, metrics: newMetrics(nil),
 		nodeGone: func(name string) { h.gone = append(h.gone, name) },
 	})
 	if err := h.engine.rebuild(h.db.observe()); err != nil {
@@ -99,7 +115,9 @@ func (h *harness) start() {
 }
 
 // allocate lets the engine work, but neither annotation nor database follow.
-func (h *harness) allocate() { h.engine.worker.RunUntilIdle(context.Background()) }
+func (h *harness) allocate() int {
+	return h.engine.worker.RunUntilIdle(context.Background()) + h.engine.service.worker.RunUntilIdle(context.Background())
+}
 
 // annotate lets the patches through.
 func (h *harness) annotate() { h.engine.annotator.worker.RunUntilIdle(context.Background()) }
@@ -108,7 +126,7 @@ func (h *harness) annotate() { h.engine.annotator.worker.RunUntilIdle(context.Ba
 func (h *harness) settle() {
 	h.t.Helper()
 	for range 1000 {
-		n := h.engine.worker.RunUntilIdle(context.Background()) + h.engine.annotator.worker.RunUntilIdle(context.Background())
+		n := h.allocate() + h.engine.annotator.worker.RunUntilIdle(context.Background())
 		if n+h.commit() == 0 {
 			return
 		}

@@ -50,14 +50,21 @@ func (p *progress) settle() {
 	p.settled = true
 }
 
-func (p *progress) expect(owner nbstate.Owner, generation uint64) {
+// expect makes a change and remembers that an answer is due for the generation that change returns, unless that is zero. No answer
+// is taken in between, whoever calls.
+func (p *progress) expect(owner nbstate.Owner, change func() (uint64, error)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	generation, err := change()
+	if err != nil || generation == 0 {
+		return err
+	}
 	if len(p.due) == 0 {
 		p.due = map[nbstate.Owner]uint64{}
 		p.last = time.Now()
 	}
 	p.due[owner] = generation
+	return nil
 }
 
 func (p *progress) answer(owner nbstate.Owner, generation uint64) {
@@ -75,7 +82,7 @@ func (p *progress) problem(now time.Time) error {
 	defer p.mu.Unlock()
 	switch {
 	case !p.settled:
-		return errors.New("not all nodes and pods have been looked at yet")
+		return errors.New("not all nodes, pods and services have been looked at yet")
 	case len(p.due) > 0 && now.Sub(p.last) > stalledAfter:
 		return fmt.Errorf("northbound writes have not progressed for %s, %d objects wait", now.Sub(p.last).Round(time.Second), len(p.due))
 	}

@@ -6,9 +6,10 @@ type keyKind int
 const (
 	nodeKey keyKind = iota
 	podKey
+	serviceKey
 	// resultsKey: the reconciler has reported something.
 	resultsKey
-	// syncedKey comes after the first key of every node and pod.
+	// syncedKey comes after the first key of every node and pod, and again after that of every service.
 	syncedKey
 )
 
@@ -25,6 +26,8 @@ func (k key) String() string {
 		return "node " + k.name
 	case podKey:
 		return "pod " + k.name
+	case serviceKey:
+		return "service " + k.name
 	case resultsKey:
 		return "results"
 	default:

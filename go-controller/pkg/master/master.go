@@ -37,6 +37,10 @@ type Master struct {
 	nodes   *kube.Mirror[*kube.Node]
 	pods    *kube.Mirror[*kube.Pod]
 
+	services       *kube.Mirror[*kube.Service]
+	endpointSlices *kube.Mirror[*kube.EndpointSlice]
+	slices         *kube.ServiceSlices
+
 	// engine is set while this replica leads.
 	engine atomic.Pointer[engine]
 	nb     atomic.Pointer[ovsdb.Client]
@@ -54,7 +58,9 @@ func New(cfg config.Master, o Options) (*Master, error) {
 	m := &Master{
 		cfg: cfg, options: o, metrics: newMetrics(o.Registerer),
 		nodes: kube.NewNodeMirror(), pods: kube.NewPodMirror(),
+		services: kube.NewServiceMirror(), endpointSlices: kube.NewEndpointSliceMirror(),
 	}
+	m.slices = kube.NewServiceSlices(m.endpointSlices) // Before other handlers of the same mirror.
 	m.nodes.OnChange(func(name string, before, after *kube.Node) {
 		if e := m.engine.Load(); e != nil {
 			e.nodeChanged(name, before, after)
@@ -65,14 +71,31 @@ func New(cfg config.Master, o Options) (*Master, error) {
 			e.podChanged(name, before, after)
 		}
 	})
+	m.services.OnChange(func(name string, before, after *kube.Service) {
+		if e := m.engine.Load(); e != nil {
+			e.serviceChanged(name, before, after)
+		}
+	})
+	m.endpointSlices.OnChange(func(name string, before, after *kube.EndpointSlice) {
+		if e := m.engine.Load(); e != nil {
+			e.sliceChanged(name, before, after)
+		}
+	})
 	return m, nil
+}
+
+// synced are closed when the mirrors have their first list.
+func (m *Master) synced() []<-chan struct{} {
+	return []<-chan struct{}{m.nodes.Synced(), m.pods.Synced(), m.services.Synced(), m.endpointSlices.Synced()}
 }
 
 // Ready returns nil when this replica has all it needs, and, as the leader, gets its writes done. Otherwise it
 // says what is missing.
 func (m *Master) Ready() error {
-	if !done(m.nodes.Synced()) || !done(m.pods.Synced()) {
-		return errors.New("nodes and pods are not yet listed from the API server")
+	for _, synced := range m.synced() {
+		if !done(synced) {
+			return errors.New("nodes, pods, services and their slices are not yet all listed from the API server")
+		}
 	}
 	if nb := m.nb.Load(); nb == nil || !nb.Connected() {
 		return errors.New("not connected to the northbound database")
@@ -105,6 +128,8 @@ func (m *Master) Run(ctx context.Context) error {
 	defer cancel()
 	wg.Go(func() { m.nodes.Run(ctx, kube.Nodes(clients.Core)) })
 	wg.Go(func() { m.pods.Run(ctx, kube.LivePods(clients.Core)) })
+	wg.Go(func() { m.services.Run(ctx, kube.Services(clients.Core)) })
+	wg.Go(func() { m.endpointSlices.Run(ctx, kube.EndpointSlices(clients.Discovery)) })
 
 	connected := make(chan struct{}, 1)
 	nb, err := m.connectNorthbound(ctx, connected)
@@ -114,7 +139,7 @@ func (m *Master) Run(ctx context.Context) error {
 	defer nb.Close()
 	m.nb.Store(nb)
 	klog.InfoS("Connected to the northbound database", "endpoint", nb.Endpoint())
-	for _, synced := range []<-chan struct{}{m.nodes.Synced(), m.pods.Synced()} {
+	for _, synced := range m.synced() {
 		select {
 		case <-synced:
 		case <-ctx.Done():
@@ -157,7 +182,7 @@ func networkOf(cfg *config.Master) network {
 	n.internal = append(n.internal, cfg.ServiceCIDRs...)
 	n.internal = append(n.internal, cfg.JoinSubnets...)
 	n.internal = append(n.internal, names.MasqueradeSubnet(true), names.MasqueradeSubnet(false))
-	n.noSNAT, n.mtu = cfg.NoSNATCIDRs, cfg.MTU
+	n.noSNAT, n.mtu, n.nodePorts = cfg.NoSNATCIDRs, cfg.MTU, cfg.NodePort
 	for _, v4 := range []bool{true, false} {
 		for _, s := range cfg.JoinSubnets {
 			if s.Addr().Is4() == v4 && (v4 && cfg.IPv4() || !v4 && cfg.IPv6()) {

@@ -99,7 +99,10 @@ func (e *engine) wireNode(node *kube.Node, n *nodeState) error {
 	}
 	rows, err := e.nodeRows(node, n)
 	e.complainGateway(node, err)
-	return e.set(nodeOwner(node.Name), rows)
+	if err := e.set(nodeOwner(node.Name), rows); err != nil {
+		return err
+	}
+	return e.service.node(e.serviceNode(node, rows))
 }
 
 // nodeRows returns the node's rows; also with an error, which says why there is no gateway router among them.
@@ -174,6 +177,7 @@ func (e *engine) nodeLeft(name string) {
 		e.wait(name, a.key)
 	}
 	e.nodeGone(name)
+	e.service.nodeGone(name)
 	if e.remove(nodeOwner(name)) == 0 {
 		e.nodeUnwired(name, 0)
 	}
