@@ -113,3 +113,6 @@ func masquerade(v4 bool, host byte) netip.Addr {
 	}
 	return netip.AddrFrom16([16]byte{0: 0xfd, 1: 0x69, 15: host})
 }
+
+// IsMasquerade tells whether a is one of the masquerade addresses.
+func IsMasquerade(a netip.Addr) bool { return MasqueradeSubnet(a.Is4()).Contains(a) }

@@ -16,6 +16,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/bridge"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/datapath"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/nft"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/openflow"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/ovs"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/reconcile"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
@@ -58,6 +59,7 @@ type Agent struct {
 	db           *ovsdb.Client
 	bridge       *bridge.Manager
 	tables       nft.Runner
+	flows        openflow.Bridge
 	node         *kube.Mirror[*kube.Node]
 	patcher      kube.Patcher
 	events       kube.Recorder
@@ -73,11 +75,11 @@ type Agent struct {
 
 // loops are the reconcilers, one a kind of host object.
 type loops struct {
-	uplink, chassis, mgmtport, masquerade, annotations, tunnels, ready *reconcile.Loop
+	uplink, chassis, mgmtport, gateway, masquerade, annotations, tunnels, ready *reconcile.Loop
 }
 
 func (l loops) all() []*reconcile.Loop {
-	return []*reconcile.Loop{l.uplink, l.chassis, l.mgmtport, l.masquerade, l.annotations, l.tunnels, l.ready}
+	return []*reconcile.Loop{l.uplink, l.chassis, l.mgmtport, l.gateway, l.masquerade, l.annotations, l.tunnels, l.ready}
 }
 
 type namedWork struct {
@@ -102,7 +104,7 @@ func New(cfg config.Node, opts Options) (*Agent, error) {
 		return nil, fmt.Errorf("kubernetes client: %w", err)
 	}
 	a := &Agent{
-		cfg: cfg, opts: opts, kube: client, facts: newFacts(), tables: nft.Kernel(),
+		cfg: cfg, opts: opts, kube: client, facts: newFacts(), tables: nft.Kernel(), flows: flowsOf(cfg.OVSDB),
 		node: kube.NewNodeMirror(), patcher: kube.NewPatcher(client.CoreV1()),
 		greeter: greeter{send: sendDatagram},
 	}
@@ -111,11 +113,12 @@ func New(cfg config.Node, opts Options) (*Agent, error) {
 		&a.loops.uplink:      {"external bridge", a.reconcileUplink},
 		&a.loops.chassis:     {"chassis", a.reconcileChassis},
 		&a.loops.mgmtport:    {"management port", a.reconcileManagementPort},
+		&a.loops.gateway:     {"gateway", a.reconcileGateway},
 		&a.loops.masquerade:  {"masquerade", a.reconcileMasquerade},
 		&a.loops.annotations: {"annotations", a.reconcileAnnotations},
 		&a.loops.tunnels:     {"tunnels", a.reconcileTunnels},
 	} {
-		*loop = reconcile.New(work.name, work.do, func() { a.loops.ready.Wake(); a.loops.tunnels.Wake() })
+		*loop = reconcile.New(work.name, work.do, a.outcomeChanged)
 	}
 	if opts.Registerer != nil {
 		if err := opts.Registerer.Register(newCollector(a.loops)); err != nil {
@@ -185,4 +188,11 @@ func (a *Agent) clusterPrefixes() []netip.Prefix {
 		out[i] = s.Prefix
 	}
 	return out
+}
+
+// outcomeChanged wakes those whose work depends on how others' has ended.
+func (a *Agent) outcomeChanged() {
+	a.loops.ready.Wake()
+	a.loops.gateway.Wake()
+	a.loops.tunnels.Wake()
 }

@@ -30,7 +30,7 @@ func configuration() config.Node {
 				{Prefix: netip.MustParsePrefix("10.128.0.0/14"), HostPrefix: 23},
 				{Prefix: netip.MustParsePrefix("fd01::/48"), HostPrefix: 64},
 			},
-			MTU: 1400,
+			MTU: 1400, GatewayMode: names.GatewayModeShared,
 		},
 		NodeName: nodeName, SouthboundRemote: []string{nodetest.SouthboundRemote}, EncapPort: 6081,
 		DatapathType: "auto", OVSDB: nodetest.OVSDBEndpoint,

@@ -21,6 +21,10 @@ type facts struct {
 	systemID string
 	// tunnelDevice is the device through which tunnels leave.
 	tunnelDevice string
+	// gateway is the text of the annotation that tells how the node leads out; empty while that is not certain.
+	gateway string
+	// routed says that pods' packets leave by the gateway router.
+	routed bool
 	// mtuProblem is why pods' packets do not fit through the uplink.
 	mtuProblem error
 	// ready is closed when pods can be served for the first time.
@@ -42,7 +46,7 @@ func (f *facts) setReady() (first bool) {
 func (f *facts) setUplink(r bridge.Record) (changed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	changed = !f.uplinkKnown || !slices.Equal(f.uplink.Addresses, r.Addresses) || f.uplink.MTU != r.MTU || f.uplink.NIC != r.NIC
+	changed = !f.uplinkKnown || !slices.Equal(f.uplink.Addresses, r.Addresses) || !slices.Equal(f.uplink.Routes, r.Routes) || f.uplink.MTU != r.MTU || f.uplink.NIC != r.NIC
 	f.uplink, f.uplinkKnown = r, true
 	return changed
 }
@@ -91,6 +95,20 @@ func (f *facts) getTunnelDevice() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.tunnelDevice
+}
+
+func (f *facts) setGateway(annotation string, routed bool) (changed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	changed = f.gateway != annotation || f.routed != routed
+	f.gateway, f.routed = annotation, routed
+	return changed
+}
+
+func (f *facts) getGateway() (annotation string, routed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.gateway, f.routed
 }
 
 func (f *facts) setMTUProblem(err error) (changed bool) {

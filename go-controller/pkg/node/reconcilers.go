@@ -38,6 +38,7 @@ func (a *Agent) reconcileUplink(ctx context.Context) error {
 	if len(plan.Record.Addresses) > 0 && a.facts.setUplink(plan.Record) {
 		a.loops.chassis.Wake()
 		a.loops.mgmtport.Wake()
+		a.loops.gateway.Wake()
 		a.loops.annotations.Wake()
 	}
 	if err == nil && plan.Waiting != "" {
@@ -215,11 +216,13 @@ func (a *Agent) learnSubnets(node *kube.Node) {
 	if a.facts.setSubnets(subnets) {
 		klog.InfoS("The node's subnets", "subnets", subnets)
 		a.loops.mgmtport.Wake()
+		a.loops.gateway.Wake()
 		a.loops.masquerade.Wake()
 	}
 }
 
-// reconcileMasquerade keeps the table that gives pods' traffic the host's address, and the one that guards pods' veths.
+// reconcileMasquerade keeps the table that gives pods' traffic the host's address, as long as it comes through the
+// host, and the one that guards pods' veths.
 func (a *Agent) reconcileMasquerade(ctx context.Context) error {
 	if a.userspace() && a.opts.PodGuard.Name != "" {
 		if _, err := a.tables.Ensure(ctx, a.opts.PodGuard); err != nil {
@@ -229,6 +232,9 @@ func (a *Agent) reconcileMasquerade(ctx context.Context) error {
 	subnets := a.facts.getSubnets()
 	if len(subnets) == 0 {
 		return noSubnets(a.cfg.NodeName)
+	}
+	if _, routed := a.facts.getGateway(); routed {
+		subnets = nil // pods' packets get the node's address from the gateway router
 	}
 	_, err := a.tables.Ensure(ctx, nft.Masquerade(subnets, a.clusterPrefixes()))
 	return err
@@ -247,7 +253,11 @@ func (a *Agent) reconcileAnnotations(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	addresses = slices.DeleteFunc(addresses, func(p netip.Prefix) bool { return names.IsMasquerade(p.Addr()) })
 	want := map[string]string{names.HostCIDRsAnnotation: annotations.FormatHostCIDRs(addresses)}
+	if gateway, _ := a.facts.getGateway(); gateway != "" {
+		want[names.L3GatewayConfigAnnotation] = gateway
+	}
 	if id := a.facts.getSystemID(); id != "" {
 		want[names.NodeChassisIDAnnotation] = id
 	}

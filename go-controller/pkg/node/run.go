@@ -55,6 +55,7 @@ func (a *Agent) runAll(ctx context.Context, cancel context.CancelCauseFunc) erro
 	}
 	wg.Go(func() { cancel(hostnet.Watch(ctx, a.deviceEvent)) })
 	wg.Go(func() { cancel(nft.Watch(ctx, a.tableEvent)) })
+	wg.Go(func() { a.watchFlows(ctx) })
 	a.node.OnChange(a.nodeEvent)
 	wg.Go(func() { a.node.Run(ctx, a.ownNode()) })
 	if a.opts.Serve != nil {
@@ -107,9 +108,11 @@ func (a *Agent) deviceEvent(e hostnet.Event) {
 		a.wakeAll()
 	case e.Device == names.ExternalBridge, known && e.Device == record.NIC:
 		a.loops.uplink.Wake()
+		a.loops.gateway.Wake()
 		a.loops.annotations.Wake()
 	case e.Device == names.ManagementPort:
 		a.loops.mgmtport.Wake()
+		a.loops.gateway.Wake()
 		a.loops.ready.Wake()
 		if e.Link {
 			a.loops.chassis.Wake()
@@ -127,6 +130,7 @@ func (a *Agent) deviceEvent(e hostnet.Event) {
 	case e.Device == "":
 		a.loops.uplink.Wake()
 		a.loops.mgmtport.Wake()
+		a.loops.gateway.Wake()
 	}
 }
 
@@ -163,6 +167,9 @@ func (a *Agent) databaseEvent(m model.Model) {
 	switch name {
 	case names.ExternalBridge, record.NIC:
 		a.loops.uplink.Wake()
+		a.loops.gateway.Wake()
+	case names.PatchToIntegration(a.cfg.NodeName):
+		a.loops.gateway.Wake()
 	case names.IntegrationBridge:
 		a.loops.chassis.Wake()
 		a.loops.mgmtport.Wake()

@@ -61,12 +61,19 @@ func (r Record) Primary(v4 bool) netip.Addr {
 	return other
 }
 
-// snapshot makes a record of a device that carries the host's addresses.
+// snapshot makes a record of a device that carries the host's addresses, without what the gateway has put there.
 func snapshot(nic string, carrier *hostnet.Device, o Observed) Record {
 	return Record{
 		NIC: nic, MAC: carrier.MAC.String(), MTU: carrier.MTU, BootID: o.BootID,
-		Addresses: carrier.Addresses, Routes: carrier.Routes, Sysctls: o.NICSysctls,
+		Addresses: slices.DeleteFunc(slices.Clone(carrier.Addresses), func(a hostnet.Address) bool { return names.IsMasquerade(a.Prefix.Addr()) }),
+		Routes:    slices.DeleteFunc(slices.Clone(carrier.Routes), ofGateway),
+		Sysctls:   o.NICSysctls,
 	}
+}
+
+func ofGateway(r hostnet.Route) bool {
+	masquerade := func(a netip.Addr) bool { return a.IsValid() && names.IsMasquerade(a) }
+	return masquerade(r.Destination.Addr()) || masquerade(r.Gateway) || masquerade(r.Source)
 }
 
 // merge adds what has appeared on the NIC since: a repeated run finds the rest of an interrupted move there, and

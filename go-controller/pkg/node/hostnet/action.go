@@ -1,6 +1,7 @@
 package hostnet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -254,6 +255,9 @@ func (a Address) wire() *netlink.Addr {
 	if !a.Expires.IsZero() {
 		w.ValidLft = max(1, int(time.Until(a.Expires).Seconds()))
 		w.PreferedLft = w.ValidLft
+	}
+	if a.Deprecated {
+		w.ValidLft, w.PreferedLft = cmp.Or(w.ValidLft, forever), 0
 	}
 	return w
 }

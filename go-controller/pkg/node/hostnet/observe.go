@@ -78,10 +78,10 @@ func addresses(link netlink.Link) ([]Address, error) {
 	return out, nil
 }
 
-// globalPrefix leaves out link-local and temporary (RFC 8981) addresses, which the kernel makes itself.
+// globalPrefix leaves out the addresses that the kernel makes itself: link-local and temporary (RFC 8981) ones of IPv6.
 func globalPrefix(a netlink.Addr) (netip.Prefix, bool) {
 	prefix, ok := fromIPNet(a.IPNet)
-	if !ok || a.Scope != int(netlink.SCOPE_UNIVERSE) || prefix.Addr().IsLinkLocalUnicast() {
+	if !ok || a.Scope != int(netlink.SCOPE_UNIVERSE) || (prefix.Addr().Is6() && prefix.Addr().IsLinkLocalUnicast()) {
 		return prefix, false
 	}
 	temporary := prefix.Addr().Is6() && a.Flags&unix.IFA_F_TEMPORARY != 0

@@ -25,6 +25,9 @@ type Address struct {
 	Prefix netip.Prefix `json:"prefix"`
 	// NoPrefixRoute keeps the kernel from making the subnet's route by itself.
 	NoPrefixRoute bool `json:"noprefixroute,omitempty"`
+	// Deprecated keeps the host from choosing the address as a source by itself (IPv6, RFC 4862). Only AddAddress
+	// looks at it.
+	Deprecated bool `json:"-"`
 	// Broadcast is the subnet's IPv4 broadcast address, or the zero Addr for none.
 	Broadcast netip.Addr `json:"brd,omitzero"`
 	// Expires is when the kernel removes the address; the zero time means never.

@@ -1,0 +1,264 @@
+package gateway
+
+import (
+	"net"
+	"net/netip"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	of "github.com/ovnkube/ovnkube/go-controller/pkg/node/openflow"
+)
+
+// Tables of the external bridge.
+const (
+	// tableEntry is where all packets come in.
+	tableEntry = iota
+	// tableInbound decides for packets from the wire, once their connection is known.
+	tableInbound
+	// tableToRouter hands packets of the host to the gateway router.
+	tableToRouter
+	// tableToHost hands packets of the gateway router to the host.
+	tableToHost
+	// tableMaskRouter gives packets of the gateway router to the host a source that is not the host's own address.
+	tableMaskRouter
+	// tableUnmaskHost undoes tableMaskRouter for what the host answers, second half.
+	tableUnmaskHost
+	// tableReassembled takes packets that were put together from fragments.
+	tableReassembled
+)
+
+// Priorities of tableEntry.
+const (
+	priorityMasquerade      = 500
+	priorityMasqueradeGuard = 400
+	priorityTunnelIn        = 205
+	priorityTunnelOut       = 200
+	priorityServiceGuard    = 115
+	priorityFragments       = 112
+	priorityNodePort        = 110
+	priorityOutbound        = 100
+	priorityInbound         = 50
+	priorityOwnMAC          = 10
+	priorityOtherMAC        = 9
+	priorityDefault         = 0
+)
+
+// Priorities of tableInbound.
+const (
+	priorityConnection = 100
+	priorityNeighbours = 14
+	priorityBFD        = 13
+)
+
+// bfdPort is where Bidirectional Forwarding Detection listens (RFC 5881).
+const bfdPort = 3784
+
+// Facts are what the flows depend on.
+type Facts struct {
+	// MAC is the bridge's, which the gateway router uses too.
+	MAC net.HardwareAddr
+	// NIC is the OpenFlow port of the physical NIC.
+	NIC int
+	// Patch is that of the patch port to the integration bridge; 0 while ovn-controller has not made it.
+	Patch int
+	// Addresses are the node's own on the bridge.
+	Addresses []netip.Addr
+	// ServiceCIDRs are the service networks.
+	ServiceCIDRs []netip.Prefix
+	// Ports are those on which the gateway router answers.
+	Ports []ServicePort
+}
+
+// ServicePort is a port of a service that packets from outside reach on this node.
+type ServicePort struct {
+	Protocol of.Protocol
+	Port     uint16
+	// Addr is the address that it is reached at: a node's own, an external address or one of a load balancer.
+	Addr netip.Addr
+}
+
+// builder gathers flows.
+type builder struct {
+	Facts
+	flows []of.Flow
+}
+
+// rule is a flow's place; match and actions follow.
+type rule struct {
+	table, priority int
+	purpose         string
+}
+
+func (b *builder) add(r rule, match []of.Field, actions ...of.Action) {
+	b.flows = append(b.flows, of.Flow{Table: r.table, Priority: r.priority, Match: match, Actions: actions, Purpose: r.purpose})
+}
+
+// Flows returns all flows of the external bridge. Without a patch port they keep the host connected and let nothing
+// out that belongs to services: so they can be in place before the gateway router is.
+func Flows(f Facts) []of.Flow {
+	b := &builder{Facts: f}
+	b.tunnels()
+	for _, v4 := range []bool{true, false} {
+		b.masquerade(v4)
+		b.connections(v4)
+	}
+	b.servicePorts()
+	b.neighbours()
+	b.frames()
+	return b.flows
+}
+
+func (b *builder) patched() bool { return b.Patch != 0 }
+
+func match(fields ...of.Field) []of.Field { return fields }
+
+// tunnels lets Geneve pass by connection tracking: it is the host's, and there is much of it.
+func (b *builder) tunnels() {
+	for _, v4 := range []bool{true, false} {
+		geneve := match(of.Transport(v4, of.UDP), of.PortDst(names.GenevePort))
+		b.add(rule{tableEntry, priorityTunnelIn, "tunnels end at the host"},
+			append(match(of.InPort(b.NIC), of.EthDst(b.MAC)), geneve...), of.Output(of.Local))
+		b.add(rule{tableEntry, priorityTunnelOut, "tunnels leave by the NIC"},
+			append(match(of.InPort(of.Local)), geneve...), of.Output(b.NIC))
+	}
+}
+
+// masquerade carries packets between host and services: the gateway router sees the host as MasqueradeHost, the
+// host sees the gateway router as MasqueradeOVN.
+func (b *builder) masquerade(v4 bool) {
+	subnet := names.MasqueradeSubnet(v4)
+	b.add(rule{tableEntry, priorityMasqueradeGuard, "masquerade addresses never leave the node, nor come from the wire"},
+		match(of.IP(v4), of.IPDst(subnet)))
+	for _, cidr := range b.ServiceCIDRs {
+		if cidr.Addr().Is4() == v4 {
+			b.service(cidr)
+		}
+	}
+	if !b.patched() {
+		return
+	}
+	host := single(names.MasqueradeHost(v4))
+	for _, a := range b.Addresses {
+		if a.Is4() == v4 {
+			b.add(rule{tableEntry, priorityMasquerade, "a service of the host's own, first half: to the host's address"},
+				match(of.InPort(b.Patch), of.IP(v4), of.IPSrc(single(a)), of.IPDst(host)),
+				of.CT{Zone: names.ZoneHostMasquerade, Commit: true, Destination: a, Table: tableMaskRouter}.Action())
+		}
+	}
+	b.add(rule{tableMaskRouter, priorityConnection, "second half: from an address that is not the host's"},
+		match(of.IP(v4)), of.CT{Zone: names.ZoneOVNMasquerade, Commit: true, Source: names.MasqueradeOVN(v4), Table: tableToHost}.Action())
+	b.add(rule{tableEntry, priorityMasquerade, "the answer, first half: to the gateway router's address"},
+		match(of.InPort(of.Local), of.IP(v4), of.IPDst(single(names.MasqueradeOVN(v4)))),
+		of.CT{Zone: names.ZoneOVNMasquerade, NAT: true, Table: tableUnmaskHost}.Action())
+	b.add(rule{tableUnmaskHost, priorityConnection, "second half: from the host as the gateway router knows it"},
+		match(of.IP(v4)), of.CT{Zone: names.ZoneHostMasquerade, Commit: true, NAT: true, Table: tableToRouter}.Action())
+}
+
+// service carries packets between the host and a service network.
+func (b *builder) service(cidr netip.Prefix) {
+	v4 := cidr.Addr().Is4()
+	if !b.patched() {
+		b.add(rule{tableEntry, priorityMasquerade, "services' addresses are nobody's on the wire"},
+			match(of.InPort(of.Local), of.IP(v4), of.IPDst(cidr)))
+		return
+	}
+	host := names.MasqueradeHost(v4)
+	b.add(rule{tableEntry, priorityMasquerade, "from the host to services"},
+		match(of.InPort(of.Local), of.IP(v4), of.IPDst(cidr)),
+		of.CT{Zone: names.ZoneHostMasquerade, Commit: true, Source: host, Table: tableToRouter}.Action())
+	b.add(rule{tableEntry, priorityMasquerade, "from services to the host"},
+		match(of.InPort(b.Patch), of.IP(v4), of.IPSrc(cidr), of.IPDst(single(host))),
+		of.CT{Zone: names.ZoneHostMasquerade, NAT: true, Table: tableToHost}.Action())
+	b.add(rule{tableEntry, priorityServiceGuard, "services that do not exist are not looked for on the wire"},
+		match(of.InPort(b.Patch), of.IP(v4), of.IPDst(cidr)))
+}
+
+// connections remembers who has begun a connection with the outside, and gives the answers to them.
+func (b *builder) connections(v4 bool) {
+	b.add(rule{tableEntry, priorityOutbound, "from the host to the wire"},
+		match(of.InPort(of.Local), of.IP(v4)), b.commit(names.MarkHost), of.Output(b.NIC))
+	b.add(rule{tableEntry, priorityInbound, "from the wire: whose connection is it?"},
+		match(of.InPort(b.NIC), of.EthDst(b.MAC), of.IP(v4)), of.CT{Zone: names.ZoneGateway, Table: tableInbound}.Action())
+	b.answers(v4, names.MarkHost, of.Local)
+	if b.patched() {
+		b.add(rule{tableEntry, priorityOutbound, "from the gateway router to the wire"},
+			match(of.InPort(b.Patch), of.EthSrc(b.MAC), of.IP(v4)), b.commit(names.MarkOVN), of.Output(b.NIC))
+		b.answers(v4, names.MarkOVN, b.Patch)
+	}
+}
+
+func (b *builder) commit(mark int) of.Action {
+	return of.CT{Zone: names.ZoneGateway, Commit: true, Mark: mark}.Action()
+}
+
+func (b *builder) answers(v4 bool, mark, port int) {
+	for _, state := range []of.Field{of.Established(), of.Related()} {
+		b.add(rule{tableInbound, priorityConnection, "answers go to whom they are for"},
+			match(of.IP(v4), state, of.CTMark(mark)), of.Output(port))
+	}
+}
+
+// servicePorts hands packets to services' ports to the gateway router, if there is one, and its answers to the wire.
+func (b *builder) servicePorts() {
+	if !b.patched() || len(b.Ports) == 0 {
+		return
+	}
+	for _, v4 := range []bool{true, false} {
+		b.add(rule{tableEntry, priorityFragments, "only the first fragment shows the port"},
+			match(of.InPort(b.NIC), of.EthDst(b.MAC), of.IP(v4), of.Fragment()), of.CT{Zone: names.ZoneReassembly, Table: tableReassembled}.Action())
+	}
+	b.add(rule{tableReassembled, priorityConnection, "once more from the beginning, as a whole"}, nil, of.ContinueIn(tableEntry))
+	for _, p := range b.Ports {
+		b.servicePort(p)
+	}
+}
+
+func (b *builder) servicePort(p ServicePort) {
+	v4 := p.Addr.Is4()
+	b.add(rule{tableEntry, priorityNodePort, "services' ports are the gateway router's"},
+		match(of.InPort(b.NIC), of.EthDst(b.MAC), of.Transport(v4, p.Protocol), of.IPDst(single(p.Addr)), of.PortDst(p.Port)), of.Output(b.Patch))
+	b.add(rule{tableEntry, priorityNodePort, "services' answers need no connection tracking here"},
+		match(of.InPort(b.Patch), of.EthSrc(b.MAC), of.Transport(v4, p.Protocol), of.IPSrc(single(p.Addr)), of.PortSrc(p.Port)), of.Output(b.NIC))
+}
+
+// neighbours is for packets that host and gateway router both have asked for, or may have.
+func (b *builder) neighbours() {
+	both := b.both()
+	for _, t := range []of.ICMPv6Type{of.RouterAdvertisement, of.NeighbourAdvertisement} {
+		b.add(rule{tableInbound, priorityNeighbours, "neighbours and routers (IPv6) are known to both"}, match(of.ICMPv6(t)), both...)
+	}
+	for _, v4 := range []bool{true, false} {
+		b.add(rule{tableInbound, priorityBFD, "liveness of next hops concerns both"},
+			match(of.Transport(v4, of.UDP), of.PortDst(bfdPort)), both...)
+	}
+	b.add(rule{tableInbound, priorityOwnMAC, "new connections to the node are the host's"}, match(of.EthDst(b.MAC)), of.Output(of.Local))
+	b.add(rule{tableInbound, priorityDefault, "the rest is switched"}, nil, of.Normal())
+	if !b.patched() {
+		return
+	}
+	b.add(rule{tableToRouter, priorityConnection, "to the gateway router"}, nil, of.SetEthDst(b.MAC), of.Output(b.Patch))
+	b.add(rule{tableToHost, priorityConnection, "to the host, from the next hop that it sends to"}, nil,
+		of.EthDstToSrc(), of.SetEthDst(b.MAC), of.Output(of.Local))
+}
+
+func (b *builder) both() []of.Action {
+	if b.patched() {
+		return []of.Action{of.Output(b.Patch), of.Output(of.Local)}
+	}
+	return []of.Action{of.Output(of.Local)}
+}
+
+// frames is for what is not IP, ARP above all. The bridge must not learn where its own MAC is: two have it. And the
+// gateway router must not hear what the host sends: it would answer that the address is taken.
+func (b *builder) frames() {
+	b.add(rule{tableEntry, priorityOwnMAC, "answers to ARP are for both"}, match(of.InPort(b.NIC), of.EthDst(b.MAC)), b.both()...)
+	b.add(rule{tableEntry, priorityOwnMAC, "the host speaks to the wire alone"}, match(of.InPort(of.Local)), of.Output(b.NIC))
+	if b.patched() {
+		b.add(rule{tableEntry, priorityOwnMAC, "the gateway router speaks to the wire alone"},
+			match(of.InPort(b.Patch), of.EthSrc(b.MAC)), of.Output(b.NIC))
+		b.add(rule{tableEntry, priorityOtherMAC, "nobody else lives behind the patch port"}, match(of.InPort(b.Patch)))
+	}
+	b.add(rule{tableEntry, priorityOtherMAC, "frames with the bridge's own MAC do not come from elsewhere"}, match(of.EthSrc(b.MAC)))
+	b.add(rule{tableEntry, priorityDefault, "the rest is switched: the bridge is a switch without this agent too"}, nil, of.Normal())
+}
+
+func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

@@ -1,0 +1,93 @@
+package openflow
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	program = "ovs-ofctl"
+	// runDir is where ovs-vswitchd has its sockets, if nothing else is known.
+	runDir = "/var/run/openvswitch"
+	// openflow is the version from which on there are bundles.
+	openflow = "--protocols=OpenFlow14"
+	// timeout is how long, in seconds, an answer of ovs-vswitchd may take.
+	timeout = "--timeout=10"
+	// differs is how diff-flows ends when there is a difference.
+	differs = 2
+)
+
+// Bridge reaches the flows of a bridge.
+type Bridge struct {
+	Name string
+	// Socket is the bridge's OpenFlow socket, such as /run/openvswitch/br-ex.mgmt.
+	Socket string
+	// Cookie is on all flows of ours.
+	Cookie uint64
+}
+
+// SocketBeside returns the OpenFlow socket of a bridge whose database is at endpoint.
+func SocketBeside(endpoint, bridge string) string {
+	dir := runDir
+	if path, ok := strings.CutPrefix(endpoint, "unix:"); ok {
+		dir = filepath.Dir(path)
+	}
+	return filepath.Join(dir, bridge+".mgmt")
+}
+
+func (b Bridge) target() string { return "unix:" + b.Socket }
+
+// Ensure makes the flows the only ones on the bridge that have its cookie, in one bundle, and returns what it
+// changed: nothing when all was so already. Others' flows stay, but for those in whose place ours must be.
+func (b Bridge) Ensure(ctx context.Context, flows []Flow) ([]Change, error) {
+	diff, err := b.diff(ctx, flows)
+	if err != nil {
+		return nil, err
+	}
+	todo, err := changes(diff, b.Cookie)
+	if err != nil || len(todo) == 0 {
+		return nil, err
+	}
+	var in bytes.Buffer
+	for _, c := range todo {
+		fmt.Fprintln(&in, c)
+	}
+	if _, err := run(ctx, &in, openflow, timeout, "--bundle", "add-flows", b.target(), "-"); err != nil {
+		return nil, fmt.Errorf("change %d flows of %s: %w", len(todo), b.Name, err)
+	}
+	return todo, nil
+}
+
+// diff lets Open vSwitch compare.
+func (b Bridge) diff(ctx context.Context, flows []Flow) ([]byte, error) {
+	var in bytes.Buffer
+	for _, f := range flows {
+		fmt.Fprintf(&in, "cookie=%#x,%s\n", b.Cookie, f.Text())
+	}
+	out, err := run(ctx, &in, openflow, timeout, "--no-names", "diff-flows", b.target(), "/dev/stdin")
+	var status *exec.ExitError
+	if errors.As(err, &status) && status.ExitCode() == differs {
+		err = nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("compare the flows of %s: %w", b.Name, err)
+	}
+	return out, nil
+}
+
+func run(ctx context.Context, in io.Reader, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	var complaint bytes.Buffer
+	cmd.Stdin, cmd.Stderr = in, &complaint
+	out, err := cmd.Output()
+	if err != nil && complaint.Len() > 0 {
+		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(complaint.Bytes()))
+	}
+	return out, err
+}

@@ -1,0 +1,129 @@
+package openflow
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What diff-flows says becomes the smallest bundle that leaves others' flows alone.
+func TestChanges(t *testing.T) {
+	cases := []struct {
+		name, diff string
+		want       []string
+	}{
+		{"nothing", "", nil},
+		{"new", "+table=1 priority=14,icmp6,icmp_type=136 cookie=0xdeff105 actions=output:2,LOCAL\n",
+			[]string{"add cookie=0xdeff105 table=1 priority=14,icmp6,icmp_type=136 actions=output:2,LOCAL"}},
+		{"too many", "-priority=9,in_port=2 cookie=0xdeff105 actions=drop\n",
+			[]string{"delete_strict cookie=0xdeff105/-1 priority=9,in_port=2"}},
+		{"other actions: replaced, not deleted", "-priority=9 cookie=0xdeff105 actions=drop\n+priority=9 cookie=0xdeff105 actions=NORMAL\n",
+			[]string{"add cookie=0xdeff105 priority=9 actions=NORMAL"}},
+		{"somebody else's", "-priority=9,udp cookie=0x5 idle_timeout=3 actions=drop\n-priority=8,udp actions=drop\n", nil},
+		{"in place of somebody else's", "-priority=0 actions=NORMAL\n+priority=0 cookie=0xdeff105 actions=NORMAL\n",
+			[]string{"add cookie=0xdeff105 priority=0 actions=NORMAL"}},
+		{"another encoding", "-priority=1,ip cookie=0xdeff105 actions=ct(table=0,zone=1)\n+priority=1,ip cookie=0xdeff105 actions=ct(table=0,zone=1)\n", nil},
+		{"additions come first", "-priority=3 cookie=0xdeff105 actions=drop\n+priority=2 cookie=0xdeff105 actions=drop\n",
+			[]string{"add cookie=0xdeff105 priority=2 actions=drop", "delete_strict cookie=0xdeff105/-1 priority=3"}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			changed, err := changes([]byte(c.diff), 0xdeff105)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, change := range changed {
+				got = append(got, change.String())
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("changes (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if _, err := changes([]byte("ovs-ofctl: help\n"), 1); err == nil {
+		t.Error("took noise for flows")
+	}
+}
+
+func TestText(t *testing.T) {
+	f := Flow{Table: 1, Priority: 5, Match: []Field{InPort(Local), Transport(false, SCTP), IPDst(netip.MustParsePrefix("fd02::9/112")), PortDst(80)},
+		Actions: []Action{CT{Zone: 3, Commit: true, Mark: 2, Source: netip.MustParseAddr("fd69::2"), Table: 4}.Action(), Output(Local), ContinueIn(0)}}
+	want := "table=1,priority=5,in_port=LOCAL,sctp6,ipv6_dst=fd02::/112,tp_dst=80 actions=" +
+		"ct(commit,table=4,zone=3,nat(src=fd69::2),exec(set_field:0x2->ct_mark)),LOCAL,resubmit(,0)"
+	if diff := cmp.Diff(want, f.Text()); diff != "" {
+		t.Errorf("text (-want +got):\n%s", diff)
+	}
+	if got := (Flow{}).Text(); got != "table=0,priority=0 actions=drop" {
+		t.Errorf("no actions are %q", got)
+	}
+}
+
+func TestSocketBeside(t *testing.T) {
+	for endpoint, want := range map[string]string{
+		"unix:/run/ovs/db.sock": "/run/ovs/br-ex.mgmt", "tcp:127.0.0.1:6640": "/var/run/openvswitch/br-ex.mgmt",
+	} {
+		if got := SocketBeside(endpoint, "br-ex"); got != want {
+			t.Errorf("beside %s: %s, want %s", endpoint, got, want)
+		}
+	}
+}
+
+// The watcher answers questions whether it is alive, passes on changes, and ends with the switch.
+func TestWatch(t *testing.T) {
+	ours, theirs := net.Pipe()
+	notified, ended := make(chan struct{}, 9), make(chan error, 1)
+	go func() { ended <- watch(ours, func() { notified <- struct{}{} }) }()
+	if err := theirs.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	expect := func(want byte) {
+		t.Helper()
+		kind, _, err := receive(theirs)
+		if err != nil || kind != want {
+			t.Fatalf("received message %d (%v), want %d", kind, err, want)
+		}
+	}
+	send := func(m []byte) {
+		t.Helper()
+		if _, err := theirs.Write(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(typeHello)
+	expect(typeStatsRequest)
+	send(message(typeHello, nil))
+	send(message(typeStatsReply, make([]byte, 40)))
+	<-notified
+	send(message(typeEchoRequest, []byte("alive?")))
+	expect(typeEchoReply)
+	if len(notified) > 0 {
+		t.Error("an echo passed for a change")
+	}
+	theirs.Close()
+	if err := <-ended; !errors.Is(err, io.EOF) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestWatchRefused(t *testing.T) {
+	ours, theirs := net.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- watch(ours, func() {}) }()
+	for range 2 {
+		if _, _, err := receive(theirs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := theirs.Write(message(typeError, make([]byte, 4))); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("a refusal is no error")
+	}
+}
