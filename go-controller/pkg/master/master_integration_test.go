@@ -28,6 +28,7 @@ type live struct {
 	nb, sb *ovsdbtest.Server
 	mu     sync.Mutex // of the harness' fake API server
 	stop   func()
+	noSNAT []netip.Prefix
 }
 
 func newLive(t *testing.T) *live {
@@ -74,7 +75,10 @@ func (l *live) run() {
 	}
 	m := newMetrics(nil)
 	j := newJanitor(config.Database{Endpoints: []string{l.sb.Endpoint()}}, l.nodes, m)
-	n := network{join: []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16"), netip.MustParsePrefix("fd98::/64")}}
+	n := network{
+		join:   []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16"), netip.MustParsePrefix("fd98::/64")},
+		noSNAT: l.noSNAT, mtu: 1400,
+	}
 	for _, p := range l.pools {
 		n.pools = append(n.pools, ipam.Pool(p))
 	}
