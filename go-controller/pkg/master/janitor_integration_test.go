@@ -4,11 +4,8 @@ package master
 
 import (
 	"context"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,39 +17,13 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/ovsdbtest"
 )
 
-// startController runs a real ovn-controller of a node until the test ends or stop is called: killed, as a machine that is
-// switched off, it leaves its chassis behind.
-func startController(t *testing.T, sb *ovsdbtest.Server, node string) (stop func()) {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "ovnc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	vs := ovsdbtest.Start(t, ovsdbtest.VSwitch())
-	vs.Ctl("add-br", "br-int", "--", "set", "Open_vSwitch", ".", "external_ids:system-id=id-"+node, "external_ids:hostname="+node,
-		"external_ids:ovn-remote="+sb.Endpoint(), "external_ids:ovn-encap-type=geneve", "external_ids:ovn-encap-ip=127.0.0.1",
-		"external_ids:"+names.OVNCMSOptions+"="+names.ControllerName)
-	cmd := exec.Command("ovn-controller", vs.Endpoint(), "-vconsole:off", "-vsyslog:off", "-vfile:off")
-	cmd.Env = append(os.Environ(), "OVN_RUNDIR="+dir, "OVS_RUNDIR="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var once sync.Once
-	stop = func() {
-		once.Do(func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); _ = os.RemoveAll(dir) })
-	}
-	t.Cleanup(stop)
-	return stop
-}
-
 // The node is deleted before its machine is switched off: its ovn-controller registers its chassis each time it is deleted.
 // Nothing but the mark tells that it is one of ours: the master has started since.
 func TestFormerNodeWhoseControllerRuns(t *testing.T) {
 	sb := ovsdbtest.Start(t, ovsdbtest.SB())
 	sb.Ctl("init")
 	sb.Ctl("chassis-add", "foreign", "geneve", "192.0.2.1", "--", "set", "Chassis", "foreign", "hostname=foreign")
-	stop := startController(t, sb, "n1")
+	stop := ovsdbtest.StartController(t, sb, "n1", map[string]string{names.OVNCMSOptions: names.ControllerName})
 	await := func(what string, yes func() bool) {
 		t.Helper()
 		for end := time.Now().Add(30 * time.Second); !yes(); time.Sleep(20 * time.Millisecond) {
