@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	limit     = 3 * time.Second
+	limit        = 3 * time.Second
 	clusterV4    = "172.30.44.86"
 	clusterV6    = "fd02::5"
 	podV4        = "10.128.2.7"
