@@ -54,10 +54,13 @@ func TestFormerNodeWhoseControllerRuns(t *testing.T) {
 
 	// Kubernetes has the node again: the chassis stays.
 	nodes.Put(&kube.Node{Name: "n1"})
-	await("n1 is registered", func() bool { return registered() != "" })
-	time.Sleep(500 * time.Millisecond) // Several pauses.
+	await("the janitor knows, and n1 is registered", func() bool {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		return j.former["n1"] == nil && registered() != ""
+	})
 	before, uuid := deleted(), registered()
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(500 * time.Millisecond) // Several pauses.
 	if after := deleted(); after != before || registered() != uuid || uuid == "" {
 		t.Errorf("the chassis of a node was deleted: %v deletions, chassis %q, then %q", after-before, uuid, registered())
 	}
