@@ -39,8 +39,8 @@ type Controller struct {
 
 	mu    sync.Mutex
 	dirty map[string]struct{}
-	// look says that the kernel is to be looked at even if no rule has changed.
-	look bool
+	// look says that netfilter is to be looked at even if no rule has changed, lookRoutes that the routes for marked packets are.
+	look, lookRoutes bool
 
 	// The rest is used by reconcile alone. stale are changes whose tracked connections are not forgotten yet.
 	renderer Renderer
@@ -51,7 +51,7 @@ type Controller struct {
 
 // New makes a controller that follows the mirrors; call it before they run.
 func New(o Options) *Controller {
-	c := &Controller{o: o, chosen: make(chan Renderer, 1), dirty: map[string]struct{}{}, look: true, ledger: NewLedger()}
+	c := &Controller{o: o, chosen: make(chan Renderer, 1), dirty: map[string]struct{}{}, look: true, lookRoutes: true, ledger: NewLedger()}
 	c.loop = reconcile.New("rules for services", c.reconcile, o.Changed)
 	o.Services.OnChange(func(key string, _, _ *kube.Service) { c.touch(key) })
 	o.Slices.OnChange(func(_ string, before, after *kube.EndpointSlice) {
@@ -64,8 +64,15 @@ func New(o Options) *Controller {
 	return c
 }
 
-// Wake is to be called when the facts may have changed. It never blocks.
-func (c *Controller) Wake() { c.loop.Wake() }
+// Wake is to be called when the facts, or the management port, may have changed. It never blocks.
+func (c *Controller) Wake() { c.lookAt(&c.lookRoutes) }
+
+func (c *Controller) lookAt(what *bool) {
+	c.mu.Lock()
+	*what = true
+	c.mu.Unlock()
+	c.loop.Wake()
+}
 
 // Loop tells how the work is going.
 func (c *Controller) Loop() *reconcile.Loop { return c.loop }
@@ -74,7 +81,8 @@ func (c *Controller) Loop() *reconcile.Loop { return c.loop }
 func (c *Controller) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { c.loop.Run(ctx) })
-	wg.Go(func() { c.watch(ctx) })
+	wg.Go(func() { c.watchNetfilter(ctx) })
+	wg.Go(func() { again(ctx, func() error { return watchMarkRoute(ctx, c.Wake) }) })
 	for _, synced := range []<-chan struct{}{c.o.Services.Synced(), c.o.Slices.Synced()} {
 		select {
 		case <-synced:
@@ -85,25 +93,22 @@ func (c *Controller) Run(ctx context.Context) {
 	wg.Wait()
 }
 
-func (c *Controller) watch(ctx context.Context) {
-	var r Renderer
+func (c *Controller) watchNetfilter(ctx context.Context) {
 	select {
-	case r = <-c.chosen:
+	case r := <-c.chosen:
+		again(ctx, func() error { return r.Watch(ctx, func() { c.lookAt(&c.look) }) })
 	case <-ctx.Done():
-		return
 	}
-	notify := func() {
-		c.mu.Lock()
-		c.look = true
-		c.mu.Unlock()
-		c.loop.Wake()
-	}
+}
+
+// again repeats a watch that has failed.
+func again(ctx context.Context, watch func() error) {
 	for ctx.Err() == nil {
-		err := r.Watch(ctx, notify)
+		err := watch()
 		if ctx.Err() != nil {
 			return
 		}
-		klog.ErrorS(err, "Watching netfilter has failed; trying again", "after", watchPause)
+		klog.ErrorS(err, "A watch for the rules for services has failed; trying again", "after", watchPause)
 		select {
 		case <-time.After(watchPause):
 		case <-ctx.Done():
@@ -126,7 +131,26 @@ func (c *Controller) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dirty, look := c.take()
+	touched, look := c.render(facts)
+	if look || len(touched) > 0 {
+		if err := c.sync(ctx, touched); err != nil {
+			c.lookAt(&c.look)
+			return err
+		}
+	}
+	if _, err := ForgetStale(c.stale, facts.Addresses); err != nil {
+		return err
+	}
+	c.stale = nil
+	return c.routes(ctx)
+}
+
+// render brings the ledger up to date. It returns the keys that may have changed, and whether to look at everything.
+func (c *Controller) render(facts Facts) (touched []Key, look bool) {
+	c.mu.Lock()
+	dirty, look := c.dirty, c.look
+	c.dirty, c.look = map[string]struct{}{}, false
+	c.mu.Unlock()
 	if !reflect.DeepEqual(facts, c.facts) {
 		c.facts, look = facts, true
 		for _, s := range c.o.Services.All() {
@@ -140,19 +164,25 @@ func (c *Controller) reconcile(ctx context.Context) error {
 		}
 		c.ledger.Set(key, rules)
 	}
-	if touched := c.ledger.TakeTouched(); look || len(touched) > 0 {
-		if err := c.sync(ctx, touched); err != nil {
-			c.mu.Lock()
-			c.look = true
-			c.mu.Unlock()
-			return err
-		}
+	return c.ledger.TakeTouched(), look
+}
+
+// routes keeps the way of marked packets.
+func (c *Controller) routes(ctx context.Context) error {
+	c.mu.Lock()
+	look := c.lookRoutes
+	c.lookRoutes = false
+	c.mu.Unlock()
+	if !look {
+		return nil
 	}
-	if _, err := ForgetStale(c.stale, facts.Addresses); err != nil {
-		return err
+	err := ensureMarkRoute(ctx, c.facts)
+	if err != nil {
+		c.mu.Lock()
+		c.lookRoutes = true // with the next try
+		c.mu.Unlock()
 	}
-	c.stale = nil
-	return nil
+	return err
 }
 
 // begin chooses the renderer, once, and removes what another one has left. It waits for the services.
@@ -190,12 +220,4 @@ func (c *Controller) sync(ctx context.Context, touched []Key) error {
 		klog.V(2).InfoS("Changed rules for services", "rules", len(changes), "took", time.Since(began))
 	}
 	return err
-}
-
-func (c *Controller) take() (dirty map[string]struct{}, look bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	dirty, look = c.dirty, c.look
-	c.dirty, c.look = map[string]struct{}{}, false
-	return dirty, look
 }

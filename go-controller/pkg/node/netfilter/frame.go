@@ -69,8 +69,10 @@ func managementRules(f Facts) []string {
 	out = append(out, both(func(v4 bool) string {
 		return fmt.Sprintf("%s @%s return", keyExpression(KeepSource, v4), setName(KeepSource, v4))
 	})...)
-	for _, a := range f.Management {
-		out = append(out, fmt.Sprintf("snat %s to %s", ipName(a.Is4()), a))
+	for _, v4 := range []bool{true, false} {
+		if a := f.management(v4); a.IsValid() {
+			out = append(out, fmt.Sprintf("snat %s to %s", ipName(v4), a))
+		}
 	}
 	return out
 }

@@ -22,7 +22,11 @@ func addrs(in ...string) []netip.Addr {
 }
 
 func testFacts() Facts {
-	return Facts{Node: "node1", Addresses: addrs("172.18.0.11", "fd00:172:18::b"), Management: addrs("10.128.2.2", "fd01:0:0:1::2")}
+	return Facts{
+		Node: "node1", Addresses: addrs("172.18.0.11", "fd00:172:18::b"),
+		Subnets:      []netip.Prefix{netip.MustParsePrefix("10.128.2.0/23"), netip.MustParsePrefix("fd01:0:0:1::/64")},
+		ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("172.30.0.0/16"), netip.MustParsePrefix("fd02::/112")},
+	}
 }
 
 // service makes a dual-stack service ns/web with one port 80; edit changes it.
@@ -129,7 +133,7 @@ func TestServiceRules(t *testing.T) {
 
 func TestSingleStackNodeServesItsFamilyAlone(t *testing.T) {
 	f := testFacts()
-	f.Management = f.Management[:1]
+	f.Subnets = f.Subnets[:1]
 	want := []string{"4 nodeport tcp 31785 -> 172.30.44.86:80"}
 	if diff := cmp.Diff(want, texts(ServiceRules(service(nil), nil, f))); diff != "" {
 		t.Error(diff)

@@ -264,3 +264,53 @@ func TestUDPFollows(t *testing.T) {
 		}
 	})
 }
+
+// What the host sends to a service with internalTrafficPolicy Local enters OVN by the management port, or stays on the host.
+func TestInternalPolicy(t *testing.T) {
+	renderers(t, func(t *testing.T, renderer string) {
+		for _, command := range []string{
+			"ip route add 172.30.0.0/16 via 172.18.0.1", "ip -n pods addr add 10.128.2.1/23 dev eth0", "ip -n pods addr add 172.30.0.7/32 dev lo",
+		} {
+			nodetest.Run(t, command)
+		}
+		server := nodetest.Start(t, "ip netns exec pods nc -v -n -k -l 172.30.0.7 80")
+		listen(t, "tcp", "host", "172.18.0.11:8080")
+		policy := corev1.ServiceInternalTrafficPolicyLocal
+		service := func(policy *corev1.ServiceInternalTrafficPolicy) *corev1.Service {
+			return newService("web", "TCP", 0, func(s *corev1.Service) {
+				s.Spec.ClusterIP, s.Spec.ClusterIPs, s.Spec.InternalTrafficPolicy = "172.30.0.7", []string{"172.30.0.7"}, policy
+			})
+		}
+		c := start(t, renderer, service(&policy))
+		through := func() error {
+			if _, err := nodetest.Try("nc -z -w 1 172.30.0.7 80"); err != nil {
+				return err
+			}
+			if log := server.Log(); !strings.Contains(log, "on 10.128.2.2") {
+				return fmt.Errorf("OVN has seen %s", log)
+			}
+			return nil
+		}
+		nodetest.Eventually(t, limit, through)
+		for _, damage := range []string{"ip rule del priority 30", "ip route flush table 7", "ip link set ovn-k8s-mp0 down"} {
+			nodetest.Run(t, damage)
+			if strings.Contains(damage, "down") { // whoever owns the device brings it back and says so
+				nodetest.Run(t, "ip link set ovn-k8s-mp0 up")
+				nodetest.Run(t, "ip addr add fd01:0:0:1::2/64 dev ovn-k8s-mp0 nodad")
+				c.c.Wake()
+			}
+			nodetest.Eventually(t, limit, through)
+		}
+		c.endpoint("web", "172.18.0.11", "node1", 8080)
+		answers(t, "an endpoint on the host", "host 172.18.0.11", func() (string, error) { return ask("tcp", "172.30.0.7:80") })
+		c.put(service(nil))
+		refused(t, "another policy: not by this way", func() (string, error) { return ask("tcp", "172.30.0.7:80") })
+		c.stop()
+		if err := Cleanup(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if rules := nodetest.Run(t, "ip rule") + nodetest.Run(t, "ip -6 rule"); strings.Contains(rules, "0x1745ec") {
+			t.Errorf("left: %s", rules)
+		}
+	})
+}

@@ -42,12 +42,15 @@ func Choose(ctx context.Context, setting string) (chosen Renderer, others []Rend
 	return chains, []Renderer{tables}, "nftables cannot be used: " + errTables.Error(), nil
 }
 
-// Cleanup removes the rules of both renderers.
+// Cleanup removes the rules of both renderers, and the routing rules.
 func Cleanup(ctx context.Context) error {
 	for _, r := range []Renderer{NewNFTables(nft.Kernel()), NewIPTables()} {
 		if err := r.Remove(ctx); err != nil {
 			return fmt.Errorf("remove rules of %s: %w", r.Name(), err)
 		}
+	}
+	if err := removeMarkRules(); err != nil {
+		return err
 	}
 	klog.InfoS("Removed the rules for services", "from", "netfilter")
 	return nil

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 )
 
 // Kind says what happens to a packet, and where.
@@ -116,17 +118,20 @@ type Facts struct {
 	Node string
 	// Addresses are the host's own.
 	Addresses []netip.Addr
-	// Management are the management port's addresses, one for each family of the cluster.
-	Management []netip.Addr
+	// Subnets are the node's, one for each family of the cluster.
+	Subnets []netip.Prefix
+	// ServiceCIDRs are the service networks.
+	ServiceCIDRs []netip.Prefix
 }
 
 // serves tells whether the cluster has the family.
 func (f Facts) serves(v4 bool) bool { return f.management(v4).IsValid() }
 
+// management is the management port's address of a family; the zero Addr when there is none.
 func (f Facts) management(v4 bool) netip.Addr {
-	for _, a := range f.Management {
-		if a.Is4() == v4 {
-			return a
+	for _, s := range f.Subnets {
+		if s.Addr().Is4() == v4 {
+			return addr.Management(s)
 		}
 	}
 	return netip.Addr{}
