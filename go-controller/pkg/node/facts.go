@@ -23,8 +23,6 @@ type facts struct {
 	tunnelDevice string
 	// gateway is the text of the annotation that tells how the node leads out; empty while that is not certain.
 	gateway string
-	// routed says that pods' packets leave by the gateway router.
-	routed bool
 	// mtuProblem is why pods' packets do not fit through the uplink.
 	mtuProblem error
 	// ready is closed when pods can be served for the first time.
@@ -97,18 +95,18 @@ func (f *facts) getTunnelDevice() string {
 	return f.tunnelDevice
 }
 
-func (f *facts) setGateway(annotation string, routed bool) (changed bool) {
+func (f *facts) setGateway(annotation string) (changed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	changed = f.gateway != annotation || f.routed != routed
-	f.gateway, f.routed = annotation, routed
+	changed = f.gateway != annotation
+	f.gateway = annotation
 	return changed
 }
 
-func (f *facts) getGateway() (annotation string, routed bool) {
+func (f *facts) getGateway() (annotation string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.gateway, f.routed
+	return f.gateway
 }
 
 func (f *facts) setMTUProblem(err error) (changed bool) {

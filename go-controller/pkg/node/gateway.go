@@ -64,7 +64,7 @@ func (a *Agent) reconcileGateway(ctx context.Context) error {
 	a.announceGateway(annotations.GatewayConfig{
 		Mode: a.cfg.GatewayMode, BridgeID: names.ExternalBridge, InterfaceID: names.ExternalLocalnetPort(a.cfg.NodeName),
 		MAC: external.MAC, Addresses: addresses, NextHops: a.nextHops(external, uplink, addresses), NodePortEnable: a.cfg.NodePort,
-	}, patch.Attached())
+	})
 	return nil
 }
 
@@ -73,14 +73,18 @@ func (a *Agent) nextHops(external *hostnet.Device, uplink bridge.Record, address
 	return gateway.NextHops(addresses, a.cfg.GatewayNextHops, slices.Concat(external.Routes, uplink.Routes))
 }
 
-// announceGateway lets the others know of the gateway; routed says that the gateway router is connected.
-func (a *Agent) announceGateway(c annotations.GatewayConfig, routed bool) {
-	if !a.facts.setGateway(annotations.FormatGatewayConfig(c), routed && c.Mode == names.GatewayModeShared) {
+// announceGateway lets the others know of the gateway.
+func (a *Agent) announceGateway(c annotations.GatewayConfig) {
+	if !a.facts.setGateway(annotations.FormatGatewayConfig(c)) {
 		return
 	}
-	klog.InfoS("The node's gateway", "mode", c.Mode, "addresses", c.Addresses, "nextHops", c.NextHops, "routerConnected", routed)
+	klog.InfoS("The node's gateway", "mode", c.Mode, "addresses", c.Addresses, "nextHops", c.NextHops)
 	a.loops.annotations.Wake()
-	a.loops.masquerade.Wake()
+}
+
+// routed tells whether pods' packets leave by the gateway router, and not through the host.
+func (a *Agent) routed(s ovs.State) bool {
+	return a.cfg.GatewayMode == names.GatewayModeShared && s.Ports[names.PatchToIntegration(a.cfg.NodeName)].Attached()
 }
 
 // gatewayHost keeps the host's addresses and routes for services.

@@ -109,6 +109,15 @@ func TestGateway(t *testing.T) {
 		for _, command := range []string{"ip netns exec peer ping -c 1 -W 2 172.18.0.11", "ip netns exec peer ping -c 1 -W 2 fd00:172:18::b", "ping -c 1 -W 2 172.18.0.1", "ping -c 1 -W 2 fd00:172:18::1"} {
 			nodetest.Run(t, command)
 		}
+		nodetest.Run(t, "ip route replace default via 172.18.0.9 dev br-ex")
+		took := nodetest.Eventually(t, repairLimit, func() error {
+			if a := api.Annotations()[names.L3GatewayConfigAnnotation]; !strings.Contains(a, `"next-hops":["172.18.0.9","fd00:172:18::1"]`) {
+				return errors.New("the next hop has not changed: " + a)
+			}
+			return nil
+		})
+		fmt.Println("a changed default route is published after", took)
+		expectLines(t, "ip route", "default via 172.18.0.9 dev br-ex")
 		if loss := pings.Stop(t); loss.Lost() > 0 {
 			t.Errorf("lost %d of %d pings while the gateway came", loss.Lost(), loss.Sent)
 		}
@@ -161,13 +170,14 @@ func TestGatewayRepair(t *testing.T) {
 	})
 }
 
-// A restarted agent changes no flow: their age and counters go on.
-func TestGatewayRestartChangesNoFlow(t *testing.T) {
+// A restarted agent changes nothing, flows least of all.
+func TestGatewayRestartChangesNothing(t *testing.T) {
 	nodetest.Main(t, func(t *testing.T) {
 		api, agent, _ := startGateway(t)
-		before := dumpFlows(t)
-		nodetest.Run(t, "ping -c 3 -i 0.2 172.18.0.1")
+		time.Sleep(500 * time.Millisecond)
 		agent.stop(t)
+		before, ruleset, commits, patches := dumpFlows(t), nodetest.Run(t, "nft -a list ruleset"), transactions(t), api.Patches()
+		host := nodetest.Start(t, "ip monitor link address route")
 		pings := nodetest.PingHost(t, "172.18.0.11")
 		watch := nodetest.Start(t, "ovs-ofctl monitor br-ex watch:!initial")
 		agent = startAgentWith(t, api, gatewayConfiguration())
@@ -176,11 +186,51 @@ func TestGatewayRestartChangesNoFlow(t *testing.T) {
 		if diff := cmp.Diff(before, dumpFlows(t)); diff != "" {
 			t.Errorf("flows (-before +after):\n%s", diff)
 		}
+		host.Kill()
+		if said := host.Log(); said != "" {
+			t.Errorf("the host has changed:\n%s", said)
+		}
+		if now := nodetest.Run(t, "nft -a list ruleset"); now != ruleset {
+			t.Errorf("nftables were\n%s\nnow\n%s", ruleset, now)
+		}
+		if made := transactions(t) - commits; made > 0 {
+			t.Errorf("%d transactions in the local database", made)
+		}
+		if made := api.Patches() - patches; made > 0 {
+			t.Errorf("%d patches of the node", made)
+		}
 		if said := watch.Log(); strings.Contains(said, "event=") {
 			t.Errorf("flows have changed:\n%s", said)
 		}
 		if loss := pings.Stop(t); loss.Lost() > 0 {
 			t.Errorf("lost %d of %d pings", loss.Lost(), loss.Sent)
+		}
+		agent.stop(t)
+	})
+}
+
+// Flows are lost with ovs-vswitchd, and back with it.
+func TestGatewayVswitchdKilled(t *testing.T) {
+	nodetest.Main(t, func(t *testing.T) {
+		_, agent, vswitchd := startGateway(t)
+		before := dumpFlows(t)
+		vswitchd.Kill()
+		time.Sleep(300 * time.Millisecond)
+		nodetest.StartVswitchd(t)
+		took := nodetest.Eventually(t, 10*time.Second, func() error {
+			// Ports may have other numbers now.
+			out, err := nodetest.Try("ovs-ofctl dump-flows br-ex")
+			if err != nil {
+				return err
+			}
+			if now := strings.Count(out, "cookie=0xdeff105"); now != len(before) {
+				return fmt.Errorf("%d flows, want %d", now, len(before))
+			}
+			return contains("ip netns exec peer ping -c 1 -W 0.1 172.18.0.11", "1 received")()
+		})
+		fmt.Println("flows back after", took)
+		if took > repairLimit {
+			t.Errorf("flows are back after %v", took)
 		}
 		agent.stop(t)
 	})

@@ -233,7 +233,7 @@ func (a *Agent) reconcileMasquerade(ctx context.Context) error {
 	if len(subnets) == 0 {
 		return noSubnets(a.cfg.NodeName)
 	}
-	if _, routed := a.facts.getGateway(); routed {
+	if a.routed(ovs.Observe(a.db)) {
 		subnets = nil // pods' packets get the node's address from the gateway router
 	}
 	_, err := a.tables.Ensure(ctx, nft.Masquerade(subnets, a.clusterPrefixes()))
@@ -255,7 +255,7 @@ func (a *Agent) reconcileAnnotations(ctx context.Context) error {
 	}
 	addresses = slices.DeleteFunc(addresses, func(p netip.Prefix) bool { return names.IsMasquerade(p.Addr()) })
 	want := map[string]string{names.HostCIDRsAnnotation: annotations.FormatHostCIDRs(addresses)}
-	if gateway, _ := a.facts.getGateway(); gateway != "" {
+	if gateway := a.facts.getGateway(); gateway != "" {
 		want[names.L3GatewayConfigAnnotation] = gateway
 	}
 	if id := a.facts.getSystemID(); id != "" {

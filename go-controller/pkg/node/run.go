@@ -170,6 +170,7 @@ func (a *Agent) databaseEvent(m model.Model) {
 		a.loops.gateway.Wake()
 	case names.PatchToIntegration(a.cfg.NodeName):
 		a.loops.gateway.Wake()
+		a.loops.masquerade.Wake()
 	case names.IntegrationBridge:
 		a.loops.chassis.Wake()
 		a.loops.mgmtport.Wake()

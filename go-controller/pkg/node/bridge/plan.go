@@ -118,10 +118,12 @@ func nextRecord(o Observed, c Config) (record Record, waiting string) {
 	case o.HasRecord && o.Record.BootID != o.BootID && nicHasAddresses && !bridgeHasAddresses:
 		record = snapshot(c.NIC, o.NIC, o) // the host has booted and was configured anew
 	case o.HasRecord && o.NIC != nil:
-		record = o.Record.merge(o.NIC)
+		record = o.Record
 		if bridgeHasAddresses {
+			record = record.adopt(o.Bridge)
 			record.BootID = o.BootID
 		}
+		record = record.merge(o.NIC)
 	case o.HasRecord:
 		record = o.Record
 	case attached && port.Bridge == names.ExternalBridge && bridgeHasAddresses:

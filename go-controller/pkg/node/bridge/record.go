@@ -101,6 +101,21 @@ func (r Record) merge(nic *hostnet.Device) Record {
 	return r
 }
 
+// adopt follows a default route that somebody has changed on the bridge itself: it has another gateway now. One that
+// was deleted comes back.
+func (r Record) adopt(bridge *hostnet.Device) Record {
+	r.Routes = slices.Clone(r.Routes)
+	for i, route := range r.Routes {
+		if route.Destination.Bits() > 0 || slices.ContainsFunc(bridge.Routes, func(have hostnet.Route) bool { return have.Key() == route.Key() && have.Gateway == route.Gateway }) {
+			continue
+		}
+		if j := slices.IndexFunc(bridge.Routes, func(have hostnet.Route) bool { return have.Key() == route.Key() && have.Gateway.IsValid() }); j >= 0 {
+			r.Routes[i] = bridge.Routes[j]
+		}
+	}
+	return r
+}
+
 // prune forgets addresses whose lifetime has passed. Who renews a lifetime on the bridge itself (router
 // advertisements, a DHCP client there) keeps the address.
 func (r Record) prune(now time.Time, bridge *hostnet.Device) Record {
