@@ -77,7 +77,7 @@ func (l *live) run() {
 	j := newJanitor(config.Database{Endpoints: []string{l.sb.Endpoint()}}, l.nodes, m)
 	n := network{
 		join:   []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16"), netip.MustParsePrefix("fd98::/64")},
-		noSNAT: l.noSNAT, mtu: 1400,
+		noSNAT: l.noSNAT, mtu: 1400, nodePorts: true,
 	}
 	for _, p := range l.pools {
 		n.pools = append(n.pools, ipam.Pool(p))
@@ -85,7 +85,10 @@ func (l *live) run() {
 	listening := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		err := operate(ctx, nb, n, deps{nodes: l.nodes, pods: l.pods, patcher: l, events: l, metrics: m, nodeGone: j.nodeGone}, operation{
+		err := operate(ctx, nb, n, deps{
+			nodes: l.nodes, pods: l.pods, services: l.services, slices: l.slices,
+			patcher: l, events: l, metrics: m, nodeGone: j.nodeGone,
+		}, operation{
 			sync:   nbsync.Options{Fence: "test"},
 			listen: func(e *engine) { l.do(func() { l.engine = e }); close(listening) },
 		})

@@ -73,13 +73,13 @@ func TestServiceFollowsItsEndpoints(t *testing.T) {
 	h.putService("web", "172.30.0.9")
 	h.start()
 	h.settle()
-	h.want("without endpoints", h.balancers("web"), "cluster 172.30.0.9:80=; cluster on clusterLBGroup")
+	h.want("without endpoints", h.balancers("web"), "cluster_nosnat 172.30.0.9:80=; cluster_nosnat on clusterLBGroup")
 	h.putEndpoints("web", "10.128.0.5", "10.128.2.5")
 	h.settle()
 	h.want("with endpoints", h.balancers("web"), "cluster 172.30.0.9:80=10.128.0.5:8080,10.128.2.5:8080; cluster on clusterLBGroup")
 	h.endpointSlices.Remove("ns/web-1")
 	h.settle()
-	h.want("without again", h.balancers("web"), "cluster 172.30.0.9:80=; cluster on clusterLBGroup")
+	h.want("without again", h.balancers("web"), "cluster_nosnat 172.30.0.9:80=; cluster_nosnat on clusterLBGroup")
 	// A slice may change the service that it belongs to.
 	h.putService("api", "172.30.0.10")
 	h.putEndpoints("web", "10.128.0.5")
@@ -89,7 +89,7 @@ func TestServiceFollowsItsEndpoints(t *testing.T) {
 	moved.Service = "api"
 	h.endpointSlices.Put(&moved)
 	h.settle()
-	h.want("the slice's former service", h.balancers("web"), "cluster 172.30.0.9:80=; cluster on clusterLBGroup")
+	h.want("the slice's former service", h.balancers("web"), "cluster_nosnat 172.30.0.9:80=; cluster_nosnat on clusterLBGroup")
 	h.want("the slice's new service", h.balancers("api"), "cluster 172.30.0.10:80=10.128.0.5:8080; cluster on clusterLBGroup")
 	h.putService("web", "172.30.0.9", func(s *kube.Service) { s.ClusterIPs = nil })
 	h.settle()
@@ -119,14 +119,14 @@ func TestServiceFollowsNodes(t *testing.T) {
 	h.want("with a second node", h.balancers("api"), "cluster_switch 172.30.0.1:80=172.18.0.11:8080,172.18.0.12:8080; cluster_switch on clusterSwitchLBGroup; "+
 		"node_router_n1 172.30.0.1:80=169.254.169.2:8080,172.18.0.12:8080; node_router_n1 on GR_n1; "+
 		"node_router_n2 172.30.0.1:80=172.18.0.11:8080,169.254.169.2:8080; node_router_n2 on GR_n2")
-	if got := h.db.rows[nodeVariablesOwner("n2")].Rows[0].Model.(*nbdb.ChassisTemplateVar); got.Chassis != "chassis-n2" || got.Variables["NODEIP_IPv4_0"] != "172.18.0.12" {
+	if got := h.db.rows[nodeVariablesOwner("n2")].Rows[2].Model.(*nbdb.ChassisTemplateVar); got.Chassis != "chassis-n2" || got.Variables["NODEIP_IPv4_0"] != "172.18.0.12" {
 		t.Errorf("n2's variables are %v", got)
 	}
 	if h.store.Generation(serviceOwner("ns/web")) != web {
 		t.Error("a node that is like the others changed a service that is the same on all")
 	}
-	h.want("node port", h.balancers("web"), "cluster 172.30.0.9:80=; cluster on clusterLBGroup; "+
-		"cluster_template_IPv4 ^NODEIP_IPv4_0:30080=; cluster_template_IPv4 on clusterLBGroup")
+	h.want("node port", h.balancers("web"), "cluster_nosnat 172.30.0.9:80=; cluster_nosnat on clusterLBGroup; "+
+		"cluster_nosnat_template_IPv4 ^NODEIP_IPv4_0:30080=; cluster_nosnat_template_IPv4 on clusterLBGroup")
 
 	h.annotateNode("n1", map[string]string{names.L3GatewayConfigAnnotation: ""})
 	h.settle()
@@ -173,7 +173,7 @@ func TestServicesBeforePruning(t *testing.T) {
 	h.start()
 	h.settle()
 	before := h.balancers("web")
-	if !strings.Contains(before, "node_router_local_template_IPv4_n1 on GR_n1") {
+	if !strings.Contains(before, "node_router_nosnat_template_IPv4_n1 on GR_n1") {
 		t.Fatalf("rows %s", before)
 	}
 

@@ -1,6 +1,7 @@
 package names
 
 import (
+	"net/netip"
 	"strconv"
 )
 
@@ -22,4 +23,15 @@ func NodeAddressVariable(v4 bool, i int) string {
 // HairpinSNATOption is the value of a load balancer's option hairpin_snat_ip: MasqueradeHairpin of both families.
 func HairpinSNATOption() string {
 	return MasqueradeHairpin(true).String() + " " + MasqueradeHairpin(false).String()
+}
+
+// MasqueradeNobody is an endpoint that does not exist: gateway routers discard what is sent to it.
+func MasqueradeNobody(v4 bool) netip.Addr { return masquerade(v4, 6) }
+
+// NobodyRoute is the route by which a node's gateway router discards what is sent to MasqueradeNobody.
+func NobodyRoute(node string, v4 bool) string {
+	if v4 {
+		return GatewayRouter(node) + "_nobody_IPv4"
+	}
+	return GatewayRouter(node) + "_nobody_IPv6"
 }

@@ -35,12 +35,16 @@ const (
 
 // variety are the options in which load balancers of a service differ.
 type variety struct {
-	template   bool
-	v4         bool // of a template
+	template bool
+	v4       bool // of a template
+	// keepSource: routers do not translate the source, be it of a packet or of a refusal. Switches never do.
 	keepSource bool
 	// drop what has no endpoint, in place of rejecting it.
 	drop bool
 }
+
+// discardPort is that of the discard protocol (RFC 863).
+const discardPort = 9
 
 // vips are a load balancer's: endpoints by frontend.
 type vips map[string]string
@@ -123,10 +127,17 @@ func divide(nodes []*Node, frontends []*frontend, k kind, b backends) map[differ
 // put adds a frontend at a place; n is any of its nodes, or nil when it is the same on all.
 func (f *frontend) put(p *placement, at place, k kind, of *pool, n *Node) {
 	chosen := of.choose(f.on[k], n)
-	v := variety{
-		template: f.template, v4: f.template && f.v4, keepSource: f.keepSource && k == routers,
-		// No endpoint here, but there are others: a policy is no outage (ServiceSpec.InternalTrafficPolicy: "dropped").
-		drop: len(chosen) == 0 && f.on[k].local && of.any(),
+	v := variety{template: f.template, v4: f.template && f.v4, keepSource: f.keepSource && k == routers}
+	// No endpoint here, but there are others: a policy is no outage (ServiceSpec.InternalTrafficPolicy: "dropped").
+	drop := len(chosen) == 0 && f.on[k].local && of.any()
+	switch {
+	case drop && k == switches:
+		v.drop = true
+	case drop:
+		// Routers make flows of nothing that OVN cannot read (seen with 23.03); the packet would go on.
+		chosen = []netip.AddrPort{netip.AddrPortFrom(names.MasqueradeNobody(f.v4), discardPort)}
+	case len(chosen) == 0:
+		v.keepSource = true // Else routers would send the refusal from an address that the client does not know.
 	}
 	texts := make([]string, len(chosen))
 	for i, e := range chosen {
@@ -179,7 +190,7 @@ func (a place) scope(v variety) string {
 		words = append(words, "others", a.kinds)
 	}
 	if v.keepSource {
-		words = append(words, "local")
+		words = append(words, "nosnat")
 	}
 	if v.template {
 		words = append(words, "template", familyName(v.v4))

@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
@@ -97,9 +98,21 @@ func Rows(s *kube.Service, endpointSlices []*kube.EndpointSlice, c *Cluster) (nb
 	return t.desired, t.dependence
 }
 
-// NodeRows are a node's template variables, which make one load balancer answer on every node's own addresses.
+// NodeRows are a node's template variables, which make one load balancer answer on every node's own addresses, and where its
+// gateway router discards what is to be dropped.
 func NodeRows(n *Node) nbstate.Desired {
 	var d nbstate.Desired
+	if n.Gateway {
+		for _, v4 := range []bool{true, false} {
+			id := names.NobodyRoute(n.Name, v4)
+			d.Rows = append(d.Rows, nbstate.Row{ID: id, Model: &nbdb.LogicalRouterStaticRoute{
+				IPPrefix: addr.HostPrefix(names.MasqueradeNobody(v4)).String(), Nexthop: discard,
+			}})
+			d.Members = append(d.Members, nbstate.Member{
+				Parent: nbstate.Key{Table: nbdb.LogicalRouterTable, ID: names.GatewayRouter(n.Name)}, Column: "static_routes", Value: id,
+			})
+		}
+	}
 	if n.Chassis == "" || len(n.NodePortAddresses) == 0 {
 		return d
 	}
@@ -112,6 +125,9 @@ func NodeRows(n *Node) nbstate.Desired {
 	d.Rows = append(d.Rows, nbstate.Row{ID: n.Chassis, Model: &nbdb.ChassisTemplateVar{Chassis: n.Chassis, Variables: variables}})
 	return d
 }
+
+// discard in place of a next hop: ovn-nb(5), Logical_Router_Static_Route.
+const discard = "discard"
 
 func ofFamily(in []netip.Addr, v4 bool) []netip.Addr {
 	var out []netip.Addr

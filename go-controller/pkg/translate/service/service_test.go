@@ -94,8 +94,12 @@ func TestNodeRows(t *testing.T) {
 	if diff := cmp.Diff(want, golden.Format(NodeRows(n))); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
-	if got := NodeRows(&Node{Name: "n1", NodePortAddresses: n.NodePortAddresses}); len(got.Rows) != 0 {
-		t.Errorf("a node without chassis has rows %v", got.Rows)
+	n.Chassis, n.Gateway = "", true
+	want = "LogicalRouterStaticRoute GR_n1_nobody_IPv4\n  ip_prefix: 169.254.169.6/32\n  nexthop: discard\n\n" +
+		"LogicalRouterStaticRoute GR_n1_nobody_IPv6\n  ip_prefix: fd69::6/128\n  nexthop: discard\n\n" +
+		"Logical_Router/GR_n1 static_routes += GR_n1_nobody_IPv4\nLogical_Router/GR_n1 static_routes += GR_n1_nobody_IPv6\n"
+	if diff := cmp.Diff(want, golden.Format(NodeRows(n))); diff != "" {
+		t.Errorf("rows without chassis, with gateway router (-want +got):\n%s", diff)
 	}
 }
 
