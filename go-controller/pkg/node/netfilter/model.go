@@ -21,7 +21,7 @@ func ServiceRules(s *kube.Service, slices []*kube.EndpointSlice, f Facts) []Rule
 			if !ok {
 				continue
 			}
-			p := servicePort{s, port, protocol, clusterIP, localEndpoints(slices, port, clusterIP.Is4(), f)}
+			p := servicePort{s, port, protocol, clusterIP, localEndpoints(slices, port, clusterIP.Is4(), f), f.NoNodePorts}
 			out = append(out, p.external()...)
 			out = append(out, p.internal()...)
 		}
@@ -36,6 +36,8 @@ type servicePort struct {
 	protocol  Protocol
 	clusterIP netip.Addr
 	local     local
+	// noNodePorts, see Facts.
+	noNodePorts bool
 }
 
 // local are a port's endpoints on this node: the first that is the host itself, and the first of all.
@@ -49,7 +51,7 @@ func (p servicePort) rule(k Kind, dest netip.Addr, port uint16, to netip.AddrPor
 func (p servicePort) external() []Rule {
 	target := netip.AddrPortFrom(p.clusterIP, p.port.Port)
 	var out []Rule
-	if p.port.NodePort != 0 {
+	if p.port.NodePort != 0 && !p.noNodePorts {
 		out = append(out, p.rule(NodePort, netip.Addr{}, p.port.NodePort, target))
 		if p.service.ExternalLocal {
 			out = append(out, p.rule(LocalNodePort, netip.Addr{}, p.port.NodePort, p.localTarget()))

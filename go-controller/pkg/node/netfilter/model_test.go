@@ -140,6 +140,16 @@ func TestSingleStackNodeServesItsFamilyAlone(t *testing.T) {
 	}
 }
 
+func TestWithoutNodePorts(t *testing.T) {
+	f := testFacts()
+	f.NoNodePorts = true
+	s := service(func(s *kube.Service) { s.ExternalLocal, s.ExternalIPs = true, addrs("192.0.2.1") })
+	want := []string{"4 external IP tcp 192.0.2.1 80 -> 172.30.44.86:80", "4 local external IP tcp 192.0.2.1 80 -> 169.254.169.3:31785"}
+	if diff := cmp.Diff(want, texts(ServiceRules(s, nil, f))); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestLedger(t *testing.T) {
 	l := NewLedger()
 	shared := func(to string) []Rule {

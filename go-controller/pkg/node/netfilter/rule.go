@@ -122,6 +122,8 @@ type Facts struct {
 	Subnets []netip.Prefix
 	// ServiceCIDRs are the service networks.
 	ServiceCIDRs []netip.Prefix
+	// NoNodePorts says that services are not to be reachable on the node's addresses.
+	NoNodePorts bool
 }
 
 // serves tells whether the cluster has the family.
