@@ -28,6 +28,7 @@ const (
 
 // Priorities of tableEntry.
 const (
+	priorityMasked          = 501
 	priorityMasquerade      = 500
 	priorityMasqueradeGuard = 400
 	priorityTunnelIn        = 205
@@ -162,6 +163,10 @@ func (b *builder) service(cidr netip.Prefix) {
 		return
 	}
 	host := names.MasqueradeHost(v4)
+	// The userspace datapath drops what recirculates more than six times, and a first packet on its way to a pod of this
+	// node does so five times behind the patch port.
+	b.add(rule{tableEntry, priorityMasked, "from the host to services, masked by its route: nothing to translate"},
+		match(of.InPort(of.Local), of.IP(v4), of.IPSrc(single(host)), of.IPDst(cidr)), of.SetEthDst(b.MAC), of.Output(b.Patch))
 	b.add(rule{tableEntry, priorityMasquerade, "from the host to services"},
 		match(of.InPort(of.Local), of.IP(v4), of.IPDst(cidr)),
 		of.CT{Zone: names.ZoneHostMasquerade, Commit: true, Source: host, Table: tableToRouter}.Action())
