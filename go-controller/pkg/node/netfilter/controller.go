@@ -42,16 +42,22 @@ type Controller struct {
 	// look says that netfilter is to be looked at even if no rule has changed, lookRoutes that the routes for marked packets are.
 	look, lookRoutes bool
 
-	// The rest is used by reconcile alone. stale are changes whose tracked connections are not forgotten yet.
+	// The rest is used by reconcile alone. stale are changes whose tracked connections are not forgotten yet; ensureRoutes
+	// is ensureMarkRoute outside of tests.
 	renderer Renderer
 	facts    Facts
 	ledger   *Ledger
 	stale    []Change
+
+	ensureRoutes func(context.Context, Facts) error
 }
 
 // New makes a controller that follows the mirrors; call it before they run.
 func New(o Options) *Controller {
-	c := &Controller{o: o, chosen: make(chan Renderer, 1), dirty: map[string]struct{}{}, look: true, lookRoutes: true, ledger: NewLedger()}
+	c := &Controller{
+		o: o, chosen: make(chan Renderer, 1), dirty: map[string]struct{}{}, look: true, lookRoutes: true, ledger: NewLedger(),
+		ensureRoutes: ensureMarkRoute,
+	}
 	c.loop = reconcile.New("rules for services", c.reconcile, o.Changed)
 	o.Services.OnChange(func(key string, _, _ *kube.Service) { c.touch(key) })
 	o.Slices.OnChange(func(_ string, before, after *kube.EndpointSlice) {
@@ -176,7 +182,7 @@ func (c *Controller) routes(ctx context.Context) error {
 	if !look {
 		return nil
 	}
-	err := ensureMarkRoute(ctx, c.facts)
+	err := c.ensureRoutes(ctx, c.facts)
 	if err != nil {
 		c.mu.Lock()
 		c.lookRoutes = true // with the next try
