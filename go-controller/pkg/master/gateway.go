@@ -3,6 +3,7 @@ package master
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
@@ -30,23 +31,31 @@ func (e *engine) gatewayOf(node *kube.Node, id int) (*topology.Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &topology.Gateway{
-		Cluster: e.cluster, Mode: config.Mode, ID: id, MAC: config.MAC,
-		Addresses: config.Addresses, NextHops: config.NextHops, VLAN: config.VLAN,
-	}
-	served := false
 	for _, join := range e.cluster.JoinSubnets {
 		if a := addr.Host(join, id); !join.Contains(a) || a.Is4() && !join.Contains(a.Next()) { // IPv4's last is broadcast.
 			return nil, fmt.Errorf("the join subnet %s has no address for node id %d: extend --gateway-v4-join-subnet or --gateway-v6-join-subnet", join, id)
 		}
-		for _, a := range config.Addresses {
-			served = served || a.Addr().Is4() == join.Addr().Is4()
+	}
+	addresses := e.gatewayAddresses(config.Addresses)
+	if len(addresses) == 0 {
+		return nil, fmt.Errorf("annotation %s: of the addresses %v none can be the node's, in a family of the cluster", names.L3GatewayConfigAnnotation, config.Addresses)
+	}
+	return &topology.Gateway{
+		Cluster: e.cluster, Mode: config.Mode, ID: id, MAC: config.MAC,
+		Addresses: addresses, NextHops: config.NextHops, VLAN: config.VLAN,
+	}, nil
+}
+
+// gatewayAddresses are those that a gateway router can share with its host: of the cluster's families, and neither link-local
+// nor masquerade nor otherwise of the cluster's own ranges.
+func (e *engine) gatewayAddresses(all []netip.Prefix) []netip.Prefix {
+	var out []netip.Prefix
+	for _, a := range all {
+		if _, served := addr.Pick(e.cluster.JoinSubnets, a.Addr(), netip.Prefix.Addr); served && e.hosts.usable(a.Addr()) {
+			out = append(out, a)
 		}
 	}
-	if !served {
-		return nil, fmt.Errorf("annotation %s: addresses %v are of no family of the cluster", names.L3GatewayConfigAnnotation, config.Addresses)
-	}
-	return g, nil
+	return out
 }
 
 // complainGateway tells what is wrong with a node's gateway, or that nothing is any more.

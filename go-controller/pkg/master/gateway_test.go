@@ -5,8 +5,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/spf13/pflag"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/topology"
 )
 
 const goodGateway = `{"default":{"mode":"shared","bridge-id":"br-ex","interface-id":"br-ex_n1","mac-address":"02:42:ac:12:00:0b",` +
@@ -59,6 +65,16 @@ func TestGatewayFollowsItsAnnotation(t *testing.T) {
 	set(names.L3GatewayConfigAnnotation, strings.ReplaceAll(goodGateway, "172.18.0.11/24", "fd00::11/64"))
 	h.want("of another family", h.egressOf("n1"), "10.128.0.2")
 	h.wantEvents("InvalidGatewayConfig n1")
+	set(names.L3GatewayConfigAnnotation, strings.ReplaceAll(goodGateway, "172.18.0.11/24", "10.128.0.2/23"))
+	h.want("of the cluster's own", h.egressOf("n1"), "10.128.0.2")
+	h.wantEvents("InvalidGatewayConfig n1")
+	set(names.L3GatewayConfigAnnotation, strings.ReplaceAll(goodGateway, `"172.18.0.11/24"`, `"10.128.0.2/23","fe80::1/64","172.18.0.11/24"`))
+	h.want("one of three", h.egressOf("n1"), "100.64.0.2, 172.18.0.1")
+	for _, r := range h.db.rows[nodeOwner("n1")].Rows {
+		if p, ok := r.Model.(*nbdb.LogicalRouterPort); ok && p.Name == "rtoe-GR_n1" {
+			h.want("addresses outside", strings.Join(p.Networks, " "), "172.18.0.11/24")
+		}
+	}
 	set(names.L3GatewayConfigAnnotation, "")
 	h.want("removed", h.egressOf("n1"), "10.128.0.2")
 	h.wantEvents()
@@ -93,4 +109,26 @@ func TestGatewayOverARestart(t *testing.T) {
 		t.Errorf("the engine wants other rows (generation %d) than those it has adopted (%d)", after, before)
 	}
 	h.want("after", h.egressOf("n1"), "100.64.0.2, 172.18.0.1")
+}
+
+// Addresses that exist on every node, or inside OVN, are no node's own.
+func TestInternalRanges(t *testing.T) {
+	cfg := config.AddMasterFlags(pflag.NewFlagSet("master", pflag.ContinueOnError))
+	cfg.NoSNATCIDRs = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	n := networkOf(cfg)
+	hosts := newHostAddresses(n.internal)
+	for _, internal := range []string{"169.254.169.2", "fd69::2", "100.64.0.2", "fd98::2", "10.128.0.2", "172.30.0.1"} {
+		if hosts.usable(netip.MustParseAddr(internal)) {
+			t.Errorf("%s passes for a node's own address", internal)
+		}
+	}
+	if !hosts.usable(netip.MustParseAddr("192.0.2.1")) {
+		t.Error("a destination without SNAT cannot be a node's own address")
+	}
+	want := topology.Cluster{
+		JoinSubnets: cfg.JoinSubnets[:1], Subnets: []netip.Prefix{cfg.ClusterSubnets[0].Prefix}, NoSNAT: cfg.NoSNATCIDRs, MTU: 1400,
+	}
+	if diff := cmp.Diff(want, n.cluster(), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+		t.Errorf("rows depend on (-want +got):\n%s", diff)
+	}
 }
