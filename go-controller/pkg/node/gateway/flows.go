@@ -18,10 +18,6 @@ const (
 	tableToRouter
 	// tableToHost hands packets of the gateway router to the host.
 	tableToHost
-	// tableMaskRouter gives packets of the gateway router to the host a source that is not the host's own address.
-	tableMaskRouter
-	// tableUnmaskHost undoes tableMaskRouter for what the host answers, second half.
-	tableUnmaskHost
 	// tableReassembled takes packets that were put together from fragments.
 	tableReassembled
 )
@@ -137,44 +133,40 @@ func (b *builder) masquerade(v4 bool) {
 	if !b.patched() {
 		return
 	}
-	host := single(names.MasqueradeHost(v4))
 	for _, a := range b.Addresses {
 		if a.Is4() == v4 {
-			b.add(rule{tableEntry, priorityMasquerade, "a service of the host's own, first half: to the host's address"},
-				match(of.InPort(b.Patch), of.IP(v4), of.IPSrc(single(a)), of.IPDst(host)),
-				of.CT{Zone: names.ZoneHostMasquerade, Commit: true, Destination: a, Table: tableMaskRouter}.Action())
+			b.ownEndpoint(a)
 		}
 	}
-	b.add(rule{tableMaskRouter, priorityConnection, "second half: from an address that is not the host's"},
-		match(of.IP(v4)), of.CT{Zone: names.ZoneOVNMasquerade, Commit: true, Source: names.MasqueradeOVN(v4), Table: tableToHost}.Action())
-	b.add(rule{tableEntry, priorityMasquerade, "the answer, first half: to the gateway router's address"},
-		match(of.InPort(of.Local), of.IP(v4), of.IPDst(single(names.MasqueradeOVN(v4)))),
-		of.CT{Zone: names.ZoneOVNMasquerade, NAT: true, Table: tableUnmaskHost}.Action())
-	b.add(rule{tableUnmaskHost, priorityConnection, "second half: from the host as the gateway router knows it"},
-		match(of.IP(v4)), of.CT{Zone: names.ZoneHostMasquerade, Commit: true, NAT: true, Table: tableToRouter}.Action())
 }
 
-// service carries packets between the host and a service network.
+// ownEndpoint carries packets from the gateway router to an endpoint on the host itself, and back. Both ends have the
+// node's address, so each sees the other under a masquerade address. No state is needed: the pairs correspond one to one.
+func (b *builder) ownEndpoint(node netip.Addr) {
+	v4 := node.Is4()
+	host, router := names.MasqueradeHost(v4), names.MasqueradeOVN(v4)
+	b.add(rule{tableEntry, priorityMasquerade, "from the gateway router to the host's own endpoints"},
+		match(of.InPort(b.Patch), of.IP(v4), of.IPSrc(single(node)), of.IPDst(single(host))),
+		of.SetIPSrc(router), of.SetIPDst(node), of.ContinueIn(tableToHost))
+	b.add(rule{tableEntry, priorityMasquerade, "from the host's own endpoints to the gateway router"},
+		match(of.InPort(of.Local), of.IP(v4), of.IPSrc(single(node)), of.IPDst(single(router))),
+		of.SetIPSrc(host), of.SetIPDst(node), of.ContinueIn(tableToRouter))
+}
+
+// service carries packets between the host and a service network. The host's netfilter gives them the right source.
 func (b *builder) service(cidr netip.Prefix) {
 	v4 := cidr.Addr().Is4()
+	b.add(rule{tableEntry, priorityServiceGuard, "services' addresses are nobody's on the wire"}, match(of.InPort(of.Local), of.IP(v4), of.IPDst(cidr)))
 	if !b.patched() {
-		b.add(rule{tableEntry, priorityMasquerade, "services' addresses are nobody's on the wire"},
-			match(of.InPort(of.Local), of.IP(v4), of.IPDst(cidr)))
 		return
 	}
-	host := names.MasqueradeHost(v4)
-	// The userspace datapath drops what recirculates more than six times, and a first packet on its way to a pod of this
-	// node does so five times behind the patch port.
-	b.add(rule{tableEntry, priorityMasked, "from the host to services, masked by its route: nothing to translate"},
-		match(of.InPort(of.Local), of.IP(v4), of.IPSrc(single(host)), of.IPDst(cidr)), of.SetEthDst(b.MAC), of.Output(b.Patch))
-	b.add(rule{tableEntry, priorityMasquerade, "from the host to services"},
-		match(of.InPort(of.Local), of.IP(v4), of.IPDst(cidr)),
-		of.CT{Zone: names.ZoneHostMasquerade, Commit: true, Source: host, Table: tableToRouter}.Action())
-	b.add(rule{tableEntry, priorityMasquerade, "from services to the host"},
-		match(of.InPort(b.Patch), of.IP(v4), of.IPSrc(cidr), of.IPDst(single(host))),
-		of.CT{Zone: names.ZoneHostMasquerade, NAT: true, Table: tableToHost}.Action())
 	b.add(rule{tableEntry, priorityServiceGuard, "services that do not exist are not looked for on the wire"},
 		match(of.InPort(b.Patch), of.IP(v4), of.IPDst(cidr)))
+	host := single(names.MasqueradeHost(v4))
+	b.add(rule{tableEntry, priorityMasquerade, "from the host to services"},
+		match(of.InPort(of.Local), of.IP(v4), of.IPSrc(host), of.IPDst(cidr)), of.ContinueIn(tableToRouter))
+	b.add(rule{tableEntry, priorityMasquerade, "from services to the host"},
+		match(of.InPort(b.Patch), of.IP(v4), of.IPSrc(cidr), of.IPDst(host)), of.ContinueIn(tableToHost))
 }
 
 // connections remembers who has begun a connection with the outside, and gives the answers to them.
