@@ -4,16 +4,10 @@ package names
 const FlowCookie = 0xdeff105
 
 // Zones of connection tracking that the external bridge's flows use. ovn-controller takes its zones from the low
-// end; the host's own connections are in zone 0.
+// end; the host's own connections are in zone 0. 64001-64003 are kept free: other implementations have them on the bridge.
 const (
 	// ZoneGateway remembers who has begun a connection with the outside: see MarkOVN and MarkHost.
 	ZoneGateway = 64000
-	// ZoneHostMasquerade translates between the host's addresses and MasqueradeHost.
-	ZoneHostMasquerade = 64001
-	// ZoneOVNMasquerade translates between the gateway router's address and MasqueradeOVN.
-	ZoneOVNMasquerade = 64002
-	// ZoneNodePort is for connections to ports of services that netfilter does not handle.
-	ZoneNodePort = 64003
 	// ZoneReassembly puts fragments together before their ports are looked at.
 	ZoneReassembly = 64004
 )

@@ -221,8 +221,8 @@ func (a *Agent) learnSubnets(node *kube.Node) {
 	}
 }
 
-// reconcileMasquerade keeps the table that gives pods' traffic the host's address, as long as it comes through the
-// host, and the one that guards pods' veths.
+// reconcileMasquerade keeps the rules that give pods' traffic the host's address, as long as it comes through the
+// host, and the host's traffic the source by which services know it; and the table that guards pods' veths.
 func (a *Agent) reconcileMasquerade(ctx context.Context) error {
 	if a.userspace() && a.opts.PodGuard.Name != "" {
 		if _, err := a.tables.Ensure(ctx, a.opts.PodGuard); err != nil {
@@ -236,7 +236,9 @@ func (a *Agent) reconcileMasquerade(ctx context.Context) error {
 	if a.routed(ovs.Observe(a.db)) {
 		subnets = nil // pods' packets get the node's address from the gateway router
 	}
-	_, err := a.tables.Ensure(ctx, nft.Masquerade(subnets, a.clusterPrefixes()))
+	table := nft.Masquerade(subnets, a.clusterPrefixes())
+	table.Chains = append(table.Chains, nft.ToServices(a.cfg.ServiceCIDRs))
+	_, err := a.tables.Ensure(ctx, table)
 	return err
 }
 

@@ -60,6 +60,20 @@ func TestMasqueradeRules(t *testing.T) {
 	}
 }
 
+func TestToServices(t *testing.T) {
+	r, fakes := fakeRunner()
+	ensure(t, r, Table{Family: knftables.InetFamily, Name: "ovn-kubernetes", Chains: []Chain{ToServices(prefixes("fd02::/112", "172.30.0.0/16"))}})
+	dump := fakes["inet ovn-kubernetes"].Dump()
+	for _, rule := range []string{
+		`oifname "br-ex" ip daddr 172.30.0.0/16 ip saddr != 169.254.169.2 snat ip to 169.254.169.2`,
+		`oifname "br-ex" ip6 daddr fd02::/112 ip6 saddr != fd69::2 snat ip6 to fd69::2`,
+	} {
+		if !strings.Contains(dump, rule) {
+			t.Errorf("no %q in\n%s", rule, dump)
+		}
+	}
+}
+
 func TestEnsureRepairs(t *testing.T) {
 	table := Masquerade(prefixes("10.128.2.0/23"), prefixes("10.128.0.0/14"))
 	damages := map[string]func(ctx context.Context, nft knftables.Interface) error{

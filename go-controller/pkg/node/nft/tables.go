@@ -32,6 +32,23 @@ func Masquerade(nodeSubnets, clusterSubnets []netip.Prefix) Table {
 	}}}
 }
 
+// ToServices is the chain that gives what leaves the host for services the source by which services know the host:
+// packets of programs that have chosen another one, and of others that the host forwards. Without services it has no rules.
+func ToServices(serviceCIDRs []netip.Prefix) Chain {
+	var rules []string
+	for _, cidr := range sorted(serviceCIDRs) {
+		family := "ip6"
+		if cidr.Addr().Is4() {
+			family = "ip"
+		}
+		host := names.MasqueradeHost(cidr.Addr().Is4())
+		rules = append(rules, fmt.Sprintf("oifname %q %s daddr %s %s saddr != %s snat %s to %s", names.ExternalBridge, family, cidr, family, host, family, host))
+	}
+	return Chain{
+		Name: "to-services", Type: knftables.NATType, Hook: knftables.PostroutingHook, Priority: knftables.SNATPriority, Rules: rules,
+	}
+}
+
 // Uplink is the table that drops, in the host's stack, what arrives on a NIC that the userspace datapath reads.
 // Open vSwitch gets its copy before this hook.
 func Uplink(nic string) Table {

@@ -120,6 +120,19 @@ func Normal() Action { return "NORMAL" }
 // SetEthDst changes the receiver's link-layer address.
 func SetEthDst(mac net.HardwareAddr) Action { return Action("set_field:" + mac.String() + "->eth_dst") }
 
+// SetIPSrc changes the sender. It needs a match of the family.
+func SetIPSrc(a netip.Addr) Action { return setAddress("src", a) }
+
+// SetIPDst changes the receiver. It needs a match of the family.
+func SetIPDst(a netip.Addr) Action { return setAddress("dst", a) }
+
+func setAddress(side string, a netip.Addr) Action {
+	if a.Is4() {
+		return Action(fmt.Sprintf("set_field:%s->ip_%s", a, side))
+	}
+	return Action(fmt.Sprintf("set_field:%s->ipv6_%s", a, side))
+}
+
 // EthDstToSrc makes the receiver's link-layer address the sender's.
 func EthDstToSrc() Action { return "move:NXM_OF_ETH_DST[]->NXM_OF_ETH_SRC[]" }
 
@@ -134,10 +147,6 @@ type CT struct {
 	Table int
 	// Commit remembers the connection.
 	Commit bool
-	// NAT translates packets of connections that are translated.
-	NAT bool
-	// Source or Destination is what new connections get instead; at most one is valid. They need Commit.
-	Source, Destination netip.Addr
 	// Mark is put on the connection; 0 does nothing.
 	Mark int
 }
@@ -152,14 +161,6 @@ func (c CT) Action() Action {
 		parts = append(parts, fmt.Sprintf("table=%d", c.Table))
 	}
 	parts = append(parts, fmt.Sprintf("zone=%d", c.Zone))
-	switch {
-	case c.Source.IsValid():
-		parts = append(parts, fmt.Sprintf("nat(src=%s)", c.Source))
-	case c.Destination.IsValid():
-		parts = append(parts, fmt.Sprintf("nat(dst=%s)", c.Destination))
-	case c.NAT:
-		parts = append(parts, "nat")
-	}
 	if c.Mark != 0 {
 		parts = append(parts, fmt.Sprintf("exec(set_field:%#x->ct_mark)", c.Mark))
 	}

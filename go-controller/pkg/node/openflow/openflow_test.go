@@ -53,9 +53,9 @@ func TestChanges(t *testing.T) {
 
 func TestText(t *testing.T) {
 	f := Flow{Table: 1, Priority: 5, Match: []Field{InPort(Local), Transport(false, SCTP), IPDst(netip.MustParsePrefix("fd02::9/112")), PortDst(80)},
-		Actions: []Action{CT{Zone: 3, Commit: true, Mark: 2, Source: netip.MustParseAddr("fd69::2"), Table: 4}.Action(), Output(Local), ContinueIn(0)}}
+		Actions: []Action{CT{Zone: 3, Commit: true, Mark: 2, Table: 4}.Action(), SetIPSrc(netip.MustParseAddr("fd69::2")), SetIPDst(netip.MustParseAddr("10.0.0.1")), Output(Local), ContinueIn(0)}}
 	want := "table=1,priority=5,in_port=LOCAL,sctp6,ipv6_dst=fd02::/112,tp_dst=80 actions=" +
-		"ct(commit,table=4,zone=3,nat(src=fd69::2),exec(set_field:0x2->ct_mark)),LOCAL,resubmit(,0)"
+		"ct(commit,table=4,zone=3,exec(set_field:0x2->ct_mark)),set_field:fd69::2->ipv6_src,set_field:10.0.0.1->ip_dst,LOCAL,resubmit(,0)"
 	if diff := cmp.Diff(want, f.Text()); diff != "" {
 		t.Errorf("text (-want +got):\n%s", diff)
 	}
