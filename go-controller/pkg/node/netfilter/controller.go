@@ -39,8 +39,9 @@ type Controller struct {
 
 	mu    sync.Mutex
 	dirty map[string]struct{}
-	// look says that netfilter is to be looked at even if no rule has changed, lookRoutes that the routes for marked packets are.
-	look, lookRoutes bool
+	// look says that netfilter is to be looked at even if no rule has changed, woken that facts and the routes for marked
+	// packets are.
+	look, woken bool
 
 	// The rest is used by reconcile alone. stale are changes whose tracked connections are not forgotten yet; ensureRoutes
 	// is ensureMarkRoute outside of tests.
@@ -55,7 +56,7 @@ type Controller struct {
 // New makes a controller that follows the mirrors; call it before they run.
 func New(o Options) *Controller {
 	c := &Controller{
-		o: o, chosen: make(chan Renderer, 1), dirty: map[string]struct{}{}, look: true, lookRoutes: true, ledger: NewLedger(),
+		o: o, chosen: make(chan Renderer, 1), dirty: map[string]struct{}{}, look: true, woken: true, ledger: NewLedger(),
 		ensureRoutes: ensureMarkRoute,
 	}
 	c.loop = reconcile.New("rules for services", c.reconcile, o.Changed)
@@ -71,13 +72,18 @@ func New(o Options) *Controller {
 }
 
 // Wake is to be called when the facts, or the management port, may have changed. It never blocks.
-func (c *Controller) Wake() { c.lookAt(&c.lookRoutes) }
+func (c *Controller) Wake() { c.lookAt(&c.woken) }
 
 func (c *Controller) lookAt(what *bool) {
-	c.mu.Lock()
-	*what = true
-	c.mu.Unlock()
+	c.set(what)
 	c.loop.Wake()
+}
+
+// set has the next run look at something; it does not hasten that run.
+func (c *Controller) set(what *bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*what = true
 }
 
 // Loop tells how the work is going.
@@ -133,14 +139,29 @@ func (c *Controller) reconcile(ctx context.Context) error {
 	if err := c.begin(ctx); err != nil {
 		return err
 	}
-	facts, err := c.o.Facts()
-	if err != nil {
+	woken := c.isWoken()
+	if err := c.update(ctx, woken); err != nil {
+		if woken {
+			c.set(&c.woken)
+		}
 		return err
+	}
+	return nil
+}
+
+// update does the work. Facts are found out only when they may have changed: that takes longer than a service.
+func (c *Controller) update(ctx context.Context, woken bool) error {
+	facts := c.facts
+	if woken {
+		var err error
+		if facts, err = c.o.Facts(); err != nil {
+			return err
+		}
 	}
 	touched, look := c.render(facts)
 	if look || len(touched) > 0 {
 		if err := c.sync(ctx, touched); err != nil {
-			c.lookAt(&c.look)
+			c.set(&c.look)
 			return err
 		}
 	}
@@ -148,7 +169,18 @@ func (c *Controller) reconcile(ctx context.Context) error {
 		return err
 	}
 	c.stale = nil
-	return c.routes(ctx)
+	if !woken {
+		return nil
+	}
+	return c.ensureRoutes(ctx, facts)
+}
+
+func (c *Controller) isWoken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	woken := c.woken
+	c.woken = false
+	return woken
 }
 
 // render brings the ledger up to date. It returns the keys that may have changed, and whether to look at everything.
@@ -171,24 +203,6 @@ func (c *Controller) render(facts Facts) (touched []Key, look bool) {
 		c.ledger.Set(key, rules)
 	}
 	return c.ledger.TakeTouched(), look
-}
-
-// routes keeps the way of marked packets.
-func (c *Controller) routes(ctx context.Context) error {
-	c.mu.Lock()
-	look := c.lookRoutes
-	c.lookRoutes = false
-	c.mu.Unlock()
-	if !look {
-		return nil
-	}
-	err := c.ensureRoutes(ctx, c.facts)
-	if err != nil {
-		c.mu.Lock()
-		c.lookRoutes = true // with the next try
-		c.mu.Unlock()
-	}
-	return err
 }
 
 // begin chooses the renderer, once, and removes what another one has left. It waits for the services.

@@ -159,6 +159,7 @@ func TestControllerLooksOnlyWhenItMatters(t *testing.T) {
 	f.slices.Remove("ns/web-1")
 	f.reconcile(nil, "sync node1: 4 rules, 4 touched") // from the host to its pods
 	f.facts.Subnets = []netip.Prefix{netip.MustParsePrefix("10.128.4.0/23")}
+	f.c.Wake()
 	f.reconcile(nil, "sync node1: 2 rules, 4 touched")
 	f.services.Remove("ns/web")
 	f.reconcile(nil, "sync node1: 0 rules, 2 touched")
@@ -188,6 +189,13 @@ func TestControllerRuns(t *testing.T) {
 	})
 	notify()
 	eventually("drift is not looked at", func() bool { return slices.Contains(f.r.take(), "sync node1: 2 rules, 0 touched") })
+	f.r.fail(errors.New("busy"))
+	f.r.take()
+	notify()
+	time.Sleep(250 * time.Millisecond)
+	if n := len(f.r.take()); n == 0 || n > 3 { // at once, after 100 ms, after another 200 ms
+		t.Errorf("%d tries", n)
+	}
 	cancel()
 	<-done
 }

@@ -131,6 +131,13 @@ func newService(name string, protocol corev1.Protocol, nodePort int32, edit func
 	return s
 }
 
+// everythingOf lets a service have rules of most kinds.
+func everythingOf(s *corev1.ServiceSpec) {
+	policy := corev1.ServiceInternalTrafficPolicyLocal
+	s.ExternalIPs = []string{"192.0.2.80", "2001:db8::80"}
+	s.ExternalTrafficPolicy, s.InternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal, &policy
+}
+
 // listen answers each connection or datagram on an address with "name client's address".
 func listen(t *testing.T, network, name, address string) {
 	t.Helper()

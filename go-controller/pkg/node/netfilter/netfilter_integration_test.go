@@ -5,6 +5,9 @@ package netfilter
 import (
 	"fmt"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -163,11 +166,7 @@ func TestDrift(t *testing.T) {
 		},
 	}
 	renderers(t, func(t *testing.T, renderer string) {
-		c := start(t, renderer, newService("web", "TCP", 31785, func(s *corev1.Service) {
-			s.Spec.ExternalIPs = []string{"192.0.2.80", "2001:db8::80"}
-			policy := corev1.ServiceInternalTrafficPolicyLocal
-			s.Spec.ExternalTrafficPolicy, s.Spec.InternalTrafficPolicy = "Local", &policy
-		}))
+		c := start(t, renderer, newService("web", "TCP", 31785, func(s *corev1.Service) { everythingOf(&s.Spec) }))
 		want := ruleset(t, false)
 		for _, damage := range damages[renderer] {
 			nodetest.Run(t, damage)
@@ -215,6 +214,59 @@ func TestSwitchLeavesNothing(t *testing.T) {
 		}
 		if chains := nodetest.Run(t, "iptables-save"); strings.Contains(chains, "OVN-KUBE") {
 			t.Errorf("chains are left:\n%s", chains)
+		}
+	})
+}
+
+// Where iptables is not built on nftables, the rules are the same.
+func TestLegacy(t *testing.T) {
+	nodetest.Main(t, func(t *testing.T) {
+		plumb(t)
+		programs := t.TempDir()
+		for _, name := range []string{"iptables", "ip6tables"} {
+			for _, suffix := range []string{"", "-save", "-restore"} {
+				legacy, err := exec.LookPath(name + "-legacy" + suffix)
+				if err != nil {
+					t.Skip("there is no iptables-legacy")
+				}
+				if err := os.Symlink(legacy, filepath.Join(programs, name+suffix)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		t.Setenv("PATH", programs+":"+os.Getenv("PATH"))
+		listen(t, "tcp", "cluster", clusterV4+":80")
+		nodetest.Run(t, "iptables -t nat -A PREROUTING -p icmp -j ACCEPT")
+		before := nodetest.Run(t, "iptables-save") + nodetest.Run(t, "ip6tables-save")
+		web := newService("web", "TCP", 31785, func(s *corev1.Service) { everythingOf(&s.Spec) })
+		c := start(t, names.NetfilterIPTables, web)
+		answers(t, "node port", "cluster 172.18.0.11", func() (string, error) { return ask("tcp", "172.18.0.11:31785") })
+		text := ruleset(t, false)
+		if !strings.Contains(text, "-A OVN-KUBE-NODEPORT -p tcp -m addrtype --dst-type LOCAL -m tcp --dport 31785 -j DNAT --to-destination 172.30.44.86:80\n") {
+			t.Errorf("another text:\n%s", text)
+		}
+		for _, v4 := range []bool{true, false} {
+			program, err := NewIPTables().open(v4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			have, err := readChains(program)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for table, lines := range edits(have, chainSpecs(testFacts(), c.c.ledger, v4)) {
+				if len(lines) > 0 {
+					t.Errorf("%s: a second run would write %q", table, lines)
+				}
+			}
+		}
+		c.stop()
+		if err := Cleanup(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		after := nodetest.Run(t, "iptables-save") + nodetest.Run(t, "ip6tables-save")
+		if strings.Count(after, "\n-A") != strings.Count(before, "\n-A") || strings.Contains(after, "OVN-KUBE") {
+			t.Errorf("left:\n%s", after)
 		}
 	})
 }
