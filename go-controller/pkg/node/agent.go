@@ -61,6 +61,7 @@ type Agent struct {
 	tables       nft.Runner
 	flows        openflow.Bridge
 	node         *kube.Mirror[*kube.Node]
+	services     *kube.Mirror[*kube.Service]
 	patcher      kube.Patcher
 	events       kube.Recorder
 
@@ -105,7 +106,7 @@ func New(cfg config.Node, opts Options) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: cfg, opts: opts, kube: client, facts: newFacts(), tables: nft.Kernel(), flows: flowsOf(cfg.OVSDB),
-		node: kube.NewNodeMirror(), patcher: kube.NewPatcher(client.CoreV1()),
+		node: kube.NewNodeMirror(), services: kube.NewServiceMirror(), patcher: kube.NewPatcher(client.CoreV1()),
 		greeter: greeter{send: sendDatagram},
 	}
 	a.loops.ready = reconcile.New("readiness", a.reconcileReadiness, nil)

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/bridge"
@@ -46,15 +47,13 @@ func (a *Agent) reconcileGateway(ctx context.Context) error {
 	}
 	addresses := gateway.Addresses(uplink.Addresses, a.clusterPrefixes())
 	patch := state.Ports[names.PatchToIntegration(a.cfg.NodeName)]
-	flows := gateway.Flows(gateway.Facts{
+	err = a.ensureFlows(ctx, gateway.Facts{
 		MAC: external.MAC, NIC: nic.OFPort, Patch: max(patch.OFPort, 0),
 		Addresses: hosts(addresses), ServiceCIDRs: a.cfg.ServiceCIDRs,
 	})
-	changes, err := a.flows.Ensure(ctx, flows)
 	if err != nil {
 		return err
 	}
-	logFlows(changes)
 	if err := a.gatewayHost(ctx, external, addresses); err != nil {
 		return err
 	}
@@ -66,6 +65,54 @@ func (a *Agent) reconcileGateway(ctx context.Context) error {
 		MAC: external.MAC, Addresses: addresses, NextHops: a.nextHops(external, uplink, addresses), NodePortEnable: a.cfg.NodePort,
 	})
 	return nil
+}
+
+// ensureFlows keeps the external bridge's flows. In shared mode the gateway router answers for services; in local mode
+// the host does, with its netfilter.
+func (a *Agent) ensureFlows(ctx context.Context, f gateway.Facts) error {
+	ensure := a.flows.Ensure
+	if a.cfg.GatewayMode == names.GatewayModeShared {
+		f.Ports = a.frontends(f.Addresses).ServicePorts(a.services.All())
+		select {
+		case <-a.services.Synced():
+		default:
+			ensure = a.flows.Add // flows of services that are not known yet are not superfluous
+		}
+	}
+	changes, err := ensure(ctx, gateway.Flows(f))
+	if err != nil {
+		return err
+	}
+	logFlows(changes)
+	return nil
+}
+
+func (a *Agent) frontends(addresses []netip.Addr) gateway.Frontends {
+	return gateway.Frontends{Addresses: addresses, NodePort: a.cfg.NodePort}
+}
+
+// followServices wakes the gateway's loop when services have other ports than before.
+func (a *Agent) followServices(ctx context.Context) {
+	everywhere := a.frontends([]netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()})
+	ports := func(s *kube.Service) []gateway.ServicePort {
+		if s == nil {
+			return nil
+		}
+		return everywhere.ServicePorts([]*kube.Service{s})
+	}
+	a.services.OnChange(func(_ string, before, after *kube.Service) {
+		if !slices.Equal(ports(before), ports(after)) {
+			a.loops.gateway.Wake()
+		}
+	})
+	go func() {
+		select {
+		case <-a.services.Synced():
+			a.loops.gateway.Wake()
+		case <-ctx.Done():
+		}
+	}()
+	a.services.Run(ctx, kube.Services(a.kube.CoreV1()))
 }
 
 func (a *Agent) nextHops(external *hostnet.Device, uplink bridge.Record, addresses []netip.Prefix) []netip.Addr {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
@@ -106,6 +108,12 @@ func TestGateway(t *testing.T) {
 			}
 			return nil
 		})
+		api.AddService(corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
+			Spec: corev1.ServiceSpec{ClusterIP: "172.30.0.9", ClusterIPs: []string{"172.30.0.9"}, Type: corev1.ServiceTypeNodePort,
+				Ports: []corev1.ServicePort{{Protocol: corev1.ProtocolTCP, Port: 80, NodePort: 30080}}},
+		})
+		nodetest.Eventually(t, repairLimit, contains("ovs-ofctl --no-names dump-flows br-ex", "tcp,in_port=1,dl_dst="+bridgeMAC(t)+",nw_dst=172.18.0.11,tp_dst=30080 actions=output:2"))
 		for _, command := range []string{"ip netns exec peer ping -c 1 -W 2 172.18.0.11", "ip netns exec peer ping -c 1 -W 2 fd00:172:18::b", "ping -c 1 -W 2 172.18.0.1", "ping -c 1 -W 2 fd00:172:18::1"} {
 			nodetest.Run(t, command)
 		}
@@ -174,6 +182,12 @@ func TestGatewayRepair(t *testing.T) {
 func TestGatewayRestartChangesNothing(t *testing.T) {
 	nodetest.Main(t, func(t *testing.T) {
 		api, agent, _ := startGateway(t)
+		api.AddService(corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
+			Spec: corev1.ServiceSpec{ClusterIP: "172.30.0.9", ClusterIPs: []string{"172.30.0.9"}, ExternalIPs: []string{"192.0.2.9"},
+				Ports: []corev1.ServicePort{{Protocol: corev1.ProtocolUDP, Port: 53}}},
+		})
+		nodetest.Eventually(t, repairLimit, contains("ovs-ofctl --no-names dump-flows br-ex", "nw_dst=192.0.2.9,tp_dst=53"))
 		time.Sleep(500 * time.Millisecond)
 		agent.stop(t)
 		before, ruleset, commits, patches := dumpFlows(t), nodetest.Run(t, "nft -a list ruleset"), transactions(t), api.Patches()

@@ -58,6 +58,7 @@ func (a *Agent) runAll(ctx context.Context, cancel context.CancelCauseFunc) erro
 	wg.Go(func() { a.watchFlows(ctx) })
 	a.node.OnChange(a.nodeEvent)
 	wg.Go(func() { a.node.Run(ctx, a.ownNode()) })
+	wg.Go(func() { a.followServices(ctx) })
 	if a.opts.Serve != nil {
 		wg.Go(func() { a.serve(ctx) })
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -46,11 +47,23 @@ func (b Bridge) target() string { return "unix:" + b.Socket }
 // Ensure makes the flows the only ones on the bridge that have its cookie, in one bundle, and returns what it
 // changed: nothing when all was so already. Others' flows stay, but for those in whose place ours must be.
 func (b Bridge) Ensure(ctx context.Context, flows []Flow) ([]Change, error) {
+	return b.ensure(ctx, flows, false)
+}
+
+// Add makes sure of the flows and leaves all others, like Ensure for a list that may not be complete.
+func (b Bridge) Add(ctx context.Context, flows []Flow) ([]Change, error) {
+	return b.ensure(ctx, flows, true)
+}
+
+func (b Bridge) ensure(ctx context.Context, flows []Flow, partial bool) ([]Change, error) {
 	diff, err := b.diff(ctx, flows)
 	if err != nil {
 		return nil, err
 	}
 	todo, err := changes(diff, b.Cookie)
+	if partial {
+		todo = slices.DeleteFunc(todo, func(c Change) bool { return c.Delete })
+	}
 	if err != nil || len(todo) == 0 {
 		return nil, err
 	}

@@ -19,7 +19,8 @@ import (
 
 // API is an API server that knows one Node: list, watch and merge patches of metadata; and takes Events.
 type API struct {
-	server *httptest.Server
+	server   *httptest.Server
+	services services
 
 	mu       sync.Mutex
 	node     corev1.Node
@@ -38,6 +39,7 @@ func StartAPI(t *testing.T, node string) *API {
 	mux.HandleFunc("GET /api/v1/nodes", a.list)
 	mux.HandleFunc("PATCH /api/v1/nodes/{name}/status", a.patch)
 	mux.HandleFunc("POST /api/v1/namespaces/{ns}/events", a.event)
+	a.services.serve(mux)
 	a.server = httptest.NewServer(mux)
 	t.Cleanup(a.Close)
 	return a
@@ -95,12 +97,10 @@ func (a *API) change(annotations map[string]string) {
 }
 
 func (a *API) list(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Query().Get("watch") != "" {
-		if r.URL.Query().Get("sendInitialEvents") != "" {
-			http.Error(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422}`, http.StatusUnprocessableEntity)
-			return
+	if wantsWatch(w, r) {
+		if r.URL.Query().Get("sendInitialEvents") == "" {
+			a.watch(w, r)
 		}
-		a.watch(w, r)
 		return
 	}
 	a.mu.Lock()
