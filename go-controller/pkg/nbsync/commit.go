@@ -97,7 +97,7 @@ func (s *Syncer) send(ctx context.Context, tx *transaction) verdict {
 	began := time.Now()
 	results, err := s.client.Transact(ctx, ops...)
 	ended := time.Now()
-	s.window.sent(ended)
+	s.window.sent(ended, tx.changes())
 	v := judge(results, err, len(guard), len(ops), s.fence.state != fenceOff)
 	s.metrics.transactions.WithLabelValues(v.result).Inc()
 	s.metrics.duration.Observe(ended.Sub(began).Seconds())

@@ -253,7 +253,7 @@ func TestWindow(t *testing.T) {
 	// Under load the next is always ready at once: it waits longer and longer, to a limit.
 	last := time.Duration(0)
 	for range 20 {
-		w.sent(now)
+		w.sent(now, 2)
 		d := w.delay(now)
 		if d < last || d < w.min || d > w.max {
 			t.Fatalf("the pause went from %s to %s", last, d)
@@ -264,12 +264,17 @@ func TestWindow(t *testing.T) {
 	if last != w.max {
 		t.Errorf("after lasting load the pause is %s, want %s", last, w.max)
 	}
-	w.sent(now)
+	// Single changes that follow each other closely do not wait for a load that is over.
+	w.sent(now, 1)
+	if d := w.delay(now); d > w.min {
+		t.Errorf("a single change after a single change waits %s", d)
+	}
+	w.sent(now, 2)
 	now = now.Add(time.Second)
 	if d := w.delay(now); d != 0 {
 		t.Errorf("after a rest the next waits %s", d)
 	}
-	w.sent(now)
+	w.sent(now, 2)
 	if d := w.delay(now.Add(time.Millisecond)); d > 12*time.Millisecond {
 		t.Errorf("after a rest the pause begins at %s", d)
 	}

@@ -183,7 +183,8 @@ func (q *queue) counts() (ready, waiting, failing int) {
 }
 
 // window paces transactions. After a pause the first goes at once; under load the next one waits until
-// the window since the last one has passed, and the window grows, so that more work goes into each.
+// the window since the last one has passed, and the window grows, so that more work goes into each. Changes that come one
+// after the other are not load: each waits for the smallest window at most.
 type window struct {
 	min, max, current time.Duration
 	last              time.Time // when the last transaction ended
@@ -202,4 +203,10 @@ func (w *window) delay(now time.Time) time.Duration {
 	return due.Sub(now)
 }
 
-func (w *window) sent(now time.Time) { w.last = now }
+// sent notes the end of a transaction for so many owners.
+func (w *window) sent(now time.Time, owners int) {
+	w.last = now
+	if owners <= 1 {
+		w.current = w.min
+	}
+}

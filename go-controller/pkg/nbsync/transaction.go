@@ -14,6 +14,17 @@ type transaction struct {
 	origins []origin // by operation
 }
 
+// changes counts the owners for whom something changes.
+func (t *transaction) changes() int {
+	n := 0
+	for _, p := range t.plans {
+		if p.size() > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // origin says which plans an operation is for.
 type origin struct {
 	plans []*plan
