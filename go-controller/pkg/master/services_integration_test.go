@@ -199,6 +199,10 @@ func TestNodePortsAndAffinity(t *testing.T) {
 			withNodePorts(s)
 			s.AffinityTimeout = 7 * time.Second
 		}},
+		testService{name: "hashed", number: 3, endpoints: []string{"b2", "b3"}, change: func(s *kube.Service) {
+			withNodePorts(s)
+			s.AffinityTimeout = 3 * time.Hour
+		}},
 	)
 	variables := l.sb.Ctl("--bare", "--columns=variables", "find", "Chassis_Template_Var", "chassis=id-n3")
 	for _, want := range []string{"NODEIP_IPv4_0=172.18.0.13", "NODEIP_IPv6_0=fd00:172:18::13"} {
@@ -215,6 +219,9 @@ func TestNodePortsAndAffinity(t *testing.T) {
 		{"GR_n3", "ip4.dst == 10.128.2.4", `commit_lb_aff(vip = "172.30.0.2:80", backend = "10.128.2.4:8080", proto = tcp, timeout = 7)`},
 		{"GR_n3", "ip6.dst == fd01:0:0:1::4", `commit_lb_aff(vip = "[fd00:172:18::13]:30002", backend = "[fd01:0:0:1::4]:8080", proto = udp, timeout = 7)`},
 		{"n3", "ip4.dst == 10.128.2.4", `commit_lb_aff(vip = "172.18.0.13:30002", backend = "10.128.2.4:8080", proto = sctp, timeout = 7)`},
+		{"n3", "ip4.dst == 172.30.0.3 && tcp.dst == 80", `hash_fields="ip_src"`},
+		{"n3", "ip6.dst == fd02::3 && tcp.dst == 80", `hash_fields="eth_src,ip_src"`},
+		{"GR_n3", "ip4.dst == ^NODEIP_IPv4_0 && udp && udp.dst == 30003", `hash_fields="ip_src"`},
 	} {
 		if !slices.ContainsFunc(strings.Split(flows[c.datapath], "\n"), func(flow string) bool {
 			match, action, _ := strings.Cut(flow, "action=")

@@ -17,6 +17,8 @@ type frontend struct {
 	nodePort uint16
 	v4       bool
 	template bool
+	// family is set where one load balancer for both families would not do.
+	family   family
 	backends portKey
 	// keepSource: on routers, the endpoint is to see the client's address.
 	keepSource bool
@@ -51,6 +53,9 @@ func newFrontends(s *kube.Service, protocol corev1.Protocol, c *Cluster) []front
 func portFrontends(s *kube.Service, p *kube.ServicePort, v4 bool, c *Cluster) []frontend {
 	inside, outside := selection{local: s.InternalLocal}, selection{local: s.ExternalLocal}
 	base := frontend{v4: v4, backends: portKey{p.Name, p.Protocol, v4}}
+	if hashAffinity(s) {
+		base.family = familyOf(v4)
+	}
 	var out []frontend
 	for _, a := range ofFamily(s.ClusterIPs, v4) {
 		f := base
@@ -74,7 +79,7 @@ func portFrontends(s *kube.Service, p *kube.ServicePort, v4 bool, c *Cluster) []
 
 func nodePortFrontends(s *kube.Service, base frontend, port uint16, c *Cluster) []frontend {
 	var out []frontend
-	if s.AffinityTimeout > 0 {
+	if exactAffinity(s) {
 		// OVN makes flows that never match for a template with affinity (seen with 23.03): northd takes the template for an IPv6
 		// address and the endpoints for ones without a port.
 		base.nodePort = port
@@ -82,7 +87,8 @@ func nodePortFrontends(s *kube.Service, base frontend, port uint16, c *Cluster) 
 	} else {
 		for i := range c.variables[base.v4] {
 			f := base
-			f.vip, f.template = "^"+names.NodeAddressVariable(base.v4, i)+":"+strconv.Itoa(int(port)), true
+			f.template, f.family = true, familyOf(base.v4)
+			f.vip = "^" + names.NodeAddressVariable(base.v4, i) + ":" + strconv.Itoa(int(port))
 			out = append(out, f)
 		}
 	}

@@ -36,7 +36,7 @@ const (
 // variety are the options in which load balancers of a service differ.
 type variety struct {
 	template bool
-	v4       bool // of a template
+	family   family
 	// keepSource: routers do not translate the source, be it of a packet or of a refusal. Switches never do.
 	keepSource bool
 	// drop what has no endpoint, in place of rejecting it.
@@ -127,7 +127,7 @@ func divide(nodes []*Node, frontends []*frontend, k kind, b backends) map[differ
 // put adds a frontend at a place; n is any of its nodes, or nil when it is the same on all.
 func (f *frontend) put(p *placement, at place, k kind, of *pool, n *Node) {
 	chosen := of.choose(f.on[k], n)
-	v := variety{template: f.template, v4: f.template && f.v4, keepSource: f.keepSource && k == routers}
+	v := variety{template: f.template, family: f.family, keepSource: f.keepSource && k == routers}
 	// No endpoint here, but there are others: a policy is no outage (ServiceSpec.InternalTrafficPolicy: "dropped").
 	drop := len(chosen) == 0 && f.on[k].local && of.any()
 	switch {
@@ -193,7 +193,10 @@ func (a place) scope(v variety) string {
 		words = append(words, "nosnat")
 	}
 	if v.template {
-		words = append(words, "template", familyName(v.v4))
+		words = append(words, "template")
+	}
+	if v.family != "" {
+		words = append(words, string(v.family))
 	}
 	if v.drop {
 		words = append(words, "drop")
@@ -206,7 +209,10 @@ func (a place) scope(v variety) string {
 	return strings.Join(words, "_")
 }
 
-func familyName(v4 bool) string {
+// family of the addresses in a load balancer for which it matters.
+type family string
+
+func familyOf(v4 bool) family {
 	if v4 {
 		return "IPv4"
 	}

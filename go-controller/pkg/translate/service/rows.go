@@ -9,13 +9,30 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 )
 
-// maxAffinity is the longest time that OVN remembers a client: ovn-nb(5), Load_Balancer, options:affinity_timeout.
-const maxAffinity = 65535 * time.Second
+// exactAffinity tells whether OVN is to remember which endpoint a client has. For that it throws away the first packet of each
+// client (seen with 23.03), which costs a connection a second, or, with the userspace datapath, its life. So this is for those who
+// ask for less than the default of three hours. Others are sent to an endpoint by a hash of their address: that is
+// for ever, but some move when the set of endpoints changes; see hashAffinity.
+func exactAffinity(s *kube.Service) bool {
+	return s.AffinityTimeout > 0 && s.AffinityTimeout < time.Duration(corev1.DefaultClientIPServiceAffinitySeconds)*time.Second
+}
+
+func hashAffinity(s *kube.Service) bool { return s.AffinityTimeout > 0 && !exactAffinity(s) }
+
+// hashed are the fields that tell clients apart. OVN takes ip_src for that of IPv4 alone (seen with 23.03): with IPv6
+// pods are told apart by their MAC addresses, clients behind a router not at all.
+func hashed(f family) []nbdb.LoadBalancerSelectionFields {
+	if f == familyOf(true) {
+		return []nbdb.LoadBalancerSelectionFields{nbdb.LoadBalancerSelectionFieldsIPSrc}
+	}
+	return []nbdb.LoadBalancerSelectionFields{nbdb.LoadBalancerSelectionFieldsEthSrc, nbdb.LoadBalancerSelectionFieldsIPSrc}
+}
 
 // rows makes load balancers of a placement, in an order that depends on nothing but what they are.
 func (t *translation) rows(protocol corev1.Protocol, p *placement) {
@@ -36,9 +53,11 @@ func (t *translation) rows(protocol corev1.Protocol, p *placement) {
 func (t *translation) row(protocol corev1.Protocol, at place, v variety, of vips, nodes []*Node) {
 	id := names.ServiceLoadBalancer(t.service.Namespace, t.service.Name, string(protocol), at.scope(v))
 	wire := strings.ToLower(string(protocol))
-	t.desired.Rows = append(t.desired.Rows, nbstate.Row{ID: id, Model: &nbdb.LoadBalancer{
-		Name: id, Protocol: &wire, Vips: of, Options: t.options(protocol, v),
-	}})
+	model := &nbdb.LoadBalancer{Name: id, Protocol: &wire, Vips: of, Options: t.options(protocol, v)}
+	if hashAffinity(t.service) {
+		model.SelectionFields = hashed(v.family)
+	}
+	t.desired.Rows = append(t.desired.Rows, nbstate.Row{ID: id, Model: model})
 	if at.everywhere {
 		group := map[string]string{
 			onSwitches: names.ClusterSwitchLBGroup, onRouters: names.ClusterRouterLBGroup, onBoth: names.ClusterLBGroup,
@@ -75,10 +94,10 @@ func (t *translation) options(protocol corev1.Protocol, v variety) map[string]st
 		o["skip_snat"] = "true"
 	}
 	if v.template {
-		o["template"], o["address-family"] = "true", strings.ToLower(familyName(v.v4))
+		o["template"], o["address-family"] = "true", strings.ToLower(string(v.family))
 	}
-	if t.service.AffinityTimeout > 0 {
-		o["affinity_timeout"] = strconv.Itoa(int(min(t.service.AffinityTimeout, maxAffinity) / time.Second))
+	if exactAffinity(t.service) {
+		o["affinity_timeout"] = strconv.Itoa(int(t.service.AffinityTimeout / time.Second))
 	}
 	if protocol == corev1.ProtocolUDP {
 		// A client that keeps sending would stay with a removed endpoint for ever. Connections of other protocols end themselves.

@@ -58,7 +58,7 @@ func TestGolden(t *testing.T) {
 	dependences := map[string]Dependence{
 		"node-port": OnVariables, "external-local": OnNodes, "external-local-ports": OnNodes, "internal-local": OnNodes,
 		"internal-local-elsewhere": OnNodes, "host-endpoints": OnNodes, "no-selector": OnNodes, "zone-hints": OnNodes,
-		"node-hints": OnNodes, "affinity-node-port": OnNodes, "before-gateways": OnVariables, "many-node-addresses": OnVariables,
+		"node-hints": OnNodes, "affinity-node-port": OnNodes, "before-gateways": OnVariables, "affinity-default-node-port": OnVariables, "many-node-addresses": OnVariables,
 	}
 	for _, file := range golden.Cases(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
