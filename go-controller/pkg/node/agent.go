@@ -15,6 +15,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/bridge"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/datapath"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/netfilter"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/nft"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/openflow"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/ovs"
@@ -62,8 +63,12 @@ type Agent struct {
 	flows        openflow.Bridge
 	node         *kube.Mirror[*kube.Node]
 	services     *kube.Mirror[*kube.Service]
-	patcher      kube.Patcher
-	events       kube.Recorder
+	slices       *kube.Mirror[*kube.EndpointSlice]
+	// endpoints finds the slices of a service; rules are the host's own for services.
+	endpoints *kube.ServiceSlices
+	rules     *netfilter.Controller
+	patcher   kube.Patcher
+	events    kube.Recorder
 
 	// integration is used by the chassis loop alone, published by the annotations loop alone, greeter by
 	// the tunnels loop alone.
@@ -106,7 +111,7 @@ func New(cfg config.Node, opts Options) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: cfg, opts: opts, kube: client, facts: newFacts(), tables: nft.Kernel(), flows: flowsOf(cfg.OVSDB),
-		node: kube.NewNodeMirror(), services: kube.NewServiceMirror(), patcher: kube.NewPatcher(client.CoreV1()),
+		node: kube.NewNodeMirror(), services: kube.NewServiceMirror(), slices: kube.NewEndpointSliceMirror(), patcher: kube.NewPatcher(client.CoreV1()),
 		greeter: greeter{send: sendDatagram},
 	}
 	a.loops.ready = reconcile.New("readiness", a.reconcileReadiness, nil)
@@ -121,8 +126,9 @@ func New(cfg config.Node, opts Options) (*Agent, error) {
 	} {
 		*loop = reconcile.New(work.name, work.do, a.outcomeChanged)
 	}
+	a.prepareServices()
 	if opts.Registerer != nil {
-		if err := opts.Registerer.Register(newCollector(a.loops)); err != nil {
+		if err := opts.Registerer.Register(newCollector(append(a.loops.all(), a.rules.Loop()))); err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/bridge"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/datapath"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/hostnet"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/netfilter"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/nft"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/ovs"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
@@ -56,7 +57,7 @@ func Cleanup(ctx context.Context, cfg config.Node) error {
 	if _, err := ovs.Ensure(ctx, db, leavings(ovs.Observe(db))); err != nil {
 		return err
 	}
-	err = errors.Join(tables.Remove(ctx, nft.Table{Family: knftables.InetFamily, Name: names.NFTTable}), tables.Remove(ctx, nft.Uplink("")),
+	err = errors.Join(netfilter.Cleanup(ctx), tables.Remove(ctx, nft.Table{Family: knftables.InetFamily, Name: names.NFTTable}), tables.Remove(ctx, nft.Uplink("")),
 		tables.Remove(ctx, nft.Table{Family: knftables.InetFamily, Name: names.NFTPodTable}))
 	if err != nil {
 		return err

@@ -9,7 +9,6 @@ import (
 
 	"k8s.io/klog/v2"
 
-	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/bridge"
@@ -85,34 +84,6 @@ func (a *Agent) ensureFlows(ctx context.Context, f gateway.Facts) error {
 	}
 	logFlows(changes)
 	return nil
-}
-
-func (a *Agent) frontends(addresses []netip.Addr) gateway.Frontends {
-	return gateway.Frontends{Addresses: addresses, NodePort: a.cfg.NodePort}
-}
-
-// followServices wakes the gateway's loop when services have other ports than before.
-func (a *Agent) followServices(ctx context.Context) {
-	everywhere := a.frontends([]netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()})
-	ports := func(s *kube.Service) []gateway.ServicePort {
-		if s == nil {
-			return nil
-		}
-		return everywhere.ServicePorts([]*kube.Service{s})
-	}
-	a.services.OnChange(func(_ string, before, after *kube.Service) {
-		if !slices.Equal(ports(before), ports(after)) {
-			a.loops.gateway.Wake()
-		}
-	})
-	go func() {
-		select {
-		case <-a.services.Synced():
-			a.loops.gateway.Wake()
-		case <-ctx.Done():
-		}
-	}()
-	a.services.Run(ctx, kube.Services(a.kube.CoreV1()))
 }
 
 func (a *Agent) nextHops(external *hostnet.Device, uplink bridge.Record, addresses []netip.Prefix) []netip.Addr {

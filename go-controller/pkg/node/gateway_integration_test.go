@@ -111,9 +111,10 @@ func TestGateway(t *testing.T) {
 		api.AddService(corev1.Service{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
 			Spec: corev1.ServiceSpec{ClusterIP: "172.30.0.9", ClusterIPs: []string{"172.30.0.9"}, Type: corev1.ServiceTypeNodePort,
-				Ports: []corev1.ServicePort{{Protocol: corev1.ProtocolTCP, Port: 80, NodePort: 30080}}},
+				ExternalIPs: []string{"192.0.2.9"}, Ports: []corev1.ServicePort{{Protocol: corev1.ProtocolTCP, Port: 80, NodePort: 30080}}},
 		})
-		nodetest.Eventually(t, repairLimit, contains("ovs-ofctl --no-names dump-flows br-ex", "tcp,in_port=1,dl_dst="+bridgeMAC(t)+",nw_dst=172.18.0.11,tp_dst=30080 actions=output:2"))
+		nodetest.Eventually(t, repairLimit, contains("ovs-ofctl --no-names dump-flows br-ex", "tcp,in_port=1,dl_dst="+bridgeMAC(t)+",nw_dst=192.0.2.9,tp_dst=80 actions=output:2"))
+		nodetest.Eventually(t, repairLimit, contains("nft list table inet ovn-kubernetes", "30080"))
 		for _, command := range []string{"ip netns exec peer ping -c 1 -W 2 172.18.0.11", "ip netns exec peer ping -c 1 -W 2 fd00:172:18::b", "ping -c 1 -W 2 172.18.0.1", "ping -c 1 -W 2 fd00:172:18::1"} {
 			nodetest.Run(t, command)
 		}

@@ -2,17 +2,19 @@ package node
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/reconcile"
 )
 
 // collector shows the loops' counts as metrics.
 type collector struct {
-	loops   loops
+	loops   []*reconcile.Loop
 	inPlace *prometheus.Desc
 	runs    *prometheus.Desc
 	failed  *prometheus.Desc
 }
 
-func newCollector(l loops) *collector {
+func newCollector(l []*reconcile.Loop) *collector {
 	what := []string{"what"}
 	return &collector{
 		loops: l,
@@ -34,7 +36,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(out chan<- prometheus.Metric) {
-	for _, l := range c.loops.all() {
+	for _, l := range c.loops {
 		s := l.Stats()
 		inPlace := 0.0
 		if s.InPlace {

@@ -208,7 +208,7 @@ func TestMetrics(t *testing.T) {
 		t.Error("ready before it runs")
 	}
 	families, err := registry.Gather()
-	if err != nil || len(families) != 3 || len(families[0].GetMetric()) != len(a.loops.all()) {
+	if err != nil || len(families) != 3 || len(families[0].GetMetric()) != len(a.loops.all())+1 { // and the rules for services
 		t.Errorf("%d families, %v: %v", len(families), err, families)
 	}
 }

@@ -218,6 +218,7 @@ func (a *Agent) learnSubnets(node *kube.Node) {
 		a.loops.mgmtport.Wake()
 		a.loops.gateway.Wake()
 		a.loops.masquerade.Wake()
+		a.rules.Wake()
 	}
 }
 

@@ -58,7 +58,7 @@ func (a *Agent) runAll(ctx context.Context, cancel context.CancelCauseFunc) erro
 	wg.Go(func() { a.watchFlows(ctx) })
 	a.node.OnChange(a.nodeEvent)
 	wg.Go(func() { a.node.Run(ctx, a.ownNode()) })
-	wg.Go(func() { a.followServices(ctx) })
+	wg.Go(func() { a.runServices(ctx) })
 	if a.opts.Serve != nil {
 		wg.Go(func() { a.serve(ctx) })
 	}
@@ -103,6 +103,9 @@ func (a *Agent) wakeAll() {
 
 // deviceEvent wakes those who keep something on the device. Pods' devices come and go all the time and wake nobody.
 func (a *Agent) deviceEvent(e hostnet.Event) {
+	if e.All || e.Address || e.Device == "" || e.Device == names.ManagementPort {
+		a.rules.Wake()
+	}
 	record, known := a.facts.getUplink()
 	switch {
 	case e.All:

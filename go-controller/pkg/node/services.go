@@ -1,0 +1,83 @@
+package node
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/gateway"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/healthcheck"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/hostnet"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/netfilter"
+)
+
+// prepareServices lets everyone who needs services follow them. It connects nothing.
+func (a *Agent) prepareServices() {
+	a.endpoints = kube.NewServiceSlices(a.slices)
+	a.rules = netfilter.New(netfilter.Options{
+		Services: a.services, Slices: a.slices, Index: a.endpoints, Facts: a.netfilterFacts,
+		Choose: func(ctx context.Context) (netfilter.Renderer, []netfilter.Renderer, string, error) {
+			return netfilter.Choose(ctx, a.cfg.Netfilter)
+		},
+		Changed: a.outcomeChanged,
+	})
+	everywhere := a.frontends([]netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()})
+	ports := func(s *kube.Service) []gateway.ServicePort {
+		if s == nil {
+			return nil
+		}
+		return everywhere.ServicePorts([]*kube.Service{s})
+	}
+	a.services.OnChange(func(_ string, before, after *kube.Service) {
+		if !slices.Equal(ports(before), ports(after)) {
+			a.loops.gateway.Wake()
+		}
+	})
+}
+
+// runServices follows services, and does on this node what they need, until ctx ends.
+func (a *Agent) runServices(ctx context.Context) {
+	health := healthcheck.New(healthcheck.Options{
+		Services: a.services, Slices: a.slices, Index: a.endpoints, Node: a.cfg.NodeName, Events: a.events,
+		Healthy: func() bool { return a.Ready() == nil },
+	})
+	var wg sync.WaitGroup
+	for _, run := range []func(context.Context){
+		health.Run, a.rules.Run,
+		func(ctx context.Context) { a.services.Run(ctx, kube.Services(a.kube.CoreV1())) },
+		func(ctx context.Context) { a.slices.Run(ctx, kube.EndpointSlices(a.kube.DiscoveryV1())) },
+	} {
+		wg.Go(func() { run(ctx) })
+	}
+	select {
+	case <-a.services.Synced():
+		a.loops.gateway.Wake()
+	case <-ctx.Done():
+	}
+	wg.Wait()
+}
+
+// frontends are the ports at which the gateway router answers for services. The userspace datapath lets a packet pass
+// connection tracking six times; to a pod by way of a node port it would have to be seven. There the host's netfilter
+// takes node ports.
+func (a *Agent) frontends(addresses []netip.Addr) gateway.Frontends {
+	return gateway.Frontends{Addresses: addresses, NodePort: a.cfg.NodePort && !a.userspace()}
+}
+
+func (a *Agent) netfilterFacts() (netfilter.Facts, error) {
+	subnets := a.facts.getSubnets()
+	if len(subnets) == 0 {
+		return netfilter.Facts{}, noSubnets(a.cfg.NodeName)
+	}
+	addresses, err := hostnet.HostAddresses(names.ManagementPort)
+	if err != nil {
+		return netfilter.Facts{}, err
+	}
+	own := slices.DeleteFunc(hosts(addresses), names.IsMasquerade)
+	return netfilter.Facts{
+		Node: a.cfg.NodeName, Addresses: own, Subnets: subnets, ServiceCIDRs: a.cfg.ServiceCIDRs, NoNodePorts: !a.cfg.NodePort,
+	}, nil
+}
