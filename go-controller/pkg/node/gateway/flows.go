@@ -232,7 +232,9 @@ func (b *builder) neighbours() {
 	if !b.patched() {
 		return
 	}
-	b.add(rule{tableToRouter, priorityConnection, "to the gateway router"}, nil, of.SetEthDst(b.MAC), of.Output(b.Patch))
+	// The gateway router swaps the addresses to refuse a packet; both being its own, it would talk to itself.
+	b.add(rule{tableToRouter, priorityConnection, "to the gateway router"}, nil,
+		of.SetEthSrc(names.MasqueradeNextHopMAC()), of.SetEthDst(b.MAC), of.Output(b.Patch))
 	b.add(rule{tableToHost, priorityConnection, "to the host, from the next hop that it sends to"}, nil,
 		of.EthDstToSrc(), of.SetEthDst(b.MAC), of.Output(of.Local))
 }

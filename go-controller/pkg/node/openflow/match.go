@@ -120,6 +120,9 @@ func Normal() Action { return "NORMAL" }
 // SetEthDst changes the receiver's link-layer address.
 func SetEthDst(mac net.HardwareAddr) Action { return Action("set_field:" + mac.String() + "->eth_dst") }
 
+// SetEthSrc changes the sender's link-layer address.
+func SetEthSrc(mac net.HardwareAddr) Action { return Action("set_field:" + mac.String() + "->eth_src") }
+
 // SetIPSrc changes the sender. It needs a match of the family.
 func SetIPSrc(a netip.Addr) Action { return setAddress("src", a) }
 
