@@ -14,27 +14,125 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// services are the Services that an API knows. There are no EndpointSlices.
-type services struct {
-	mu       sync.Mutex
-	all      []corev1.Service
-	revision int
-	watchers map[chan corev1.Service]struct{}
-}
+// services are the Services and EndpointSlices that an API knows.
+type services struct{ services, slices resource }
 
 func (s *services) serve(mux *http.ServeMux) {
-	s.watchers, s.revision = map[chan corev1.Service]struct{}{}, 1
-	mux.HandleFunc("GET /api/v1/services", s.list)
-	mux.HandleFunc("GET /apis/discovery.k8s.io/v1/endpointslices", func(w http.ResponseWriter, r *http.Request) {
-		if !wantsWatch(w, r) {
-			reply(w, discoveryv1.EndpointSliceList{
-				TypeMeta: metav1.TypeMeta{Kind: "EndpointSliceList", APIVersion: "discovery.k8s.io/v1"}, ListMeta: metav1.ListMeta{ResourceVersion: "1"},
-			})
-		} else if r.URL.Query().Get("sendInitialEvents") == "" {
-			begin(w)
-			<-r.Context().Done()
+	s.services.begin("v1", "Service")
+	s.slices.begin("discovery.k8s.io/v1", "EndpointSlice")
+	mux.Handle("GET /api/v1/services", &s.services)
+	mux.Handle("GET /apis/discovery.k8s.io/v1/endpointslices", &s.slices)
+}
+
+// AddService makes a Service.
+func (a *API) AddService(service corev1.Service) { a.Put(&service) }
+
+// Put adds or changes a Service or EndpointSlice, which is the API's from then on.
+func (a *API) Put(object metav1.Object) { a.services.of(object).put(object, false) }
+
+// Delete removes it.
+func (a *API) Delete(object metav1.Object) { a.services.of(object).put(object, true) }
+
+// of finds the kind of an object, and writes it down in the object: watches need it there.
+func (s *services) of(object metav1.Object) *resource {
+	switch o := object.(type) {
+	case *corev1.Service:
+		o.APIVersion, o.Kind = s.services.apiVersion, s.services.kind
+		return &s.services
+	case *discoveryv1.EndpointSlice:
+		o.APIVersion, o.Kind = s.slices.apiVersion, s.slices.kind
+		return &s.slices
+	}
+	panic("nodetest: neither a Service nor an EndpointSlice")
+}
+
+// resource is one kind of objects of an API server: list and watch.
+type resource struct {
+	apiVersion, kind string
+
+	mu       sync.Mutex
+	revision int
+	objects  map[string]metav1.Object
+	watchers map[chan []byte]struct{}
+}
+
+func (r *resource) begin(apiVersion, kind string) {
+	r.apiVersion, r.kind, r.revision = apiVersion, kind, 1
+	r.objects, r.watchers = map[string]metav1.Object{}, map[chan []byte]struct{}{}
+}
+
+func (r *resource) put(object metav1.Object, gone bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.revision++
+	object.SetResourceVersion(strconv.Itoa(r.revision))
+	key, what := object.GetNamespace()+"/"+object.GetName(), watch.Modified
+	switch _, known := r.objects[key]; {
+	case gone:
+		what = watch.Deleted
+		delete(r.objects, key)
+	case !known:
+		what = watch.Added
+		fallthrough
+	default:
+		r.objects[key] = object
+	}
+	for w := range r.watchers {
+		w <- event(what, object)
+	}
+}
+
+func event(what watch.EventType, object metav1.Object) []byte {
+	out, _ := json.Marshal(map[string]any{"type": what, "object": object})
+	return out
+}
+
+// ServeHTTP lists, or watches from the moment of the list on.
+func (r *resource) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	if wantsWatch(w, request) {
+		if request.URL.Query().Get("sendInitialEvents") == "" {
+			r.watch(w, request)
 		}
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	items := []metav1.Object{}
+	for _, object := range r.objects {
+		items = append(items, object)
+	}
+	reply(w, map[string]any{
+		"apiVersion": r.apiVersion, "kind": r.kind + "List", "items": items,
+		"metadata": map[string]string{"resourceVersion": strconv.Itoa(r.revision)},
 	})
+}
+
+func (r *resource) watch(w http.ResponseWriter, request *http.Request) {
+	changes := make(chan []byte, 100)
+	from, _ := strconv.Atoi(request.URL.Query().Get("resourceVersion"))
+	r.mu.Lock()
+	r.watchers[changes] = struct{}{}
+	for _, object := range r.objects {
+		if at, _ := strconv.Atoi(object.GetResourceVersion()); at > from {
+			changes <- event(watch.Modified, object)
+		}
+	}
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.watchers, changes)
+	}()
+	begin(w)
+	for {
+		select {
+		case <-request.Context().Done():
+			return
+		case c := <-changes:
+			_, _ = w.Write(append(c, '\n'))
+			w.(http.Flusher).Flush()
+		}
+	}
 }
 
 // wantsWatch refuses watches that are to begin with a list.
@@ -51,61 +149,4 @@ func wantsWatch(w http.ResponseWriter, r *http.Request) bool {
 func begin(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	w.(http.Flusher).Flush()
-}
-
-// AddService makes a Service.
-func (a *API) AddService(service corev1.Service) {
-	s := &a.services
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.revision++
-	service.ResourceVersion = strconv.Itoa(s.revision)
-	s.all = append(s.all, service)
-	for w := range s.watchers {
-		w <- service
-	}
-}
-
-func (s *services) list(w http.ResponseWriter, r *http.Request) {
-	if wantsWatch(w, r) {
-		if r.URL.Query().Get("sendInitialEvents") == "" {
-			s.watch(w, r)
-		}
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	reply(w, corev1.ServiceList{
-		TypeMeta: metav1.TypeMeta{Kind: "ServiceList", APIVersion: "v1"}, ListMeta: metav1.ListMeta{ResourceVersion: strconv.Itoa(s.revision)}, Items: s.all,
-	})
-}
-
-func (s *services) watch(w http.ResponseWriter, r *http.Request) {
-	changes := make(chan corev1.Service, 100)
-	from, _ := strconv.Atoi(r.URL.Query().Get("resourceVersion"))
-	s.mu.Lock()
-	s.watchers[changes] = struct{}{}
-	for _, service := range s.all {
-		if at, _ := strconv.Atoi(service.ResourceVersion); at > from {
-			changes <- service
-		}
-	}
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.watchers, changes)
-	}()
-	begin(w)
-	for {
-		select {
-		case <-r.Context().Done():
-			return
-		case service := <-changes:
-			service.TypeMeta = metav1.TypeMeta{Kind: "Service", APIVersion: "v1"}
-			raw, _ := json.Marshal(service)
-			_ = json.NewEncoder(w).Encode(map[string]any{"type": watch.Added, "object": json.RawMessage(raw)})
-			w.(http.Flusher).Flush()
-		}
-	}
 }
