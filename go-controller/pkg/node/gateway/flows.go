@@ -125,6 +125,8 @@ func (b *builder) masquerade(v4 bool) {
 	subnet := names.MasqueradeSubnet(v4)
 	b.add(rule{tableEntry, priorityMasqueradeGuard, "masquerade addresses never leave the node, nor come from the wire"},
 		match(of.IP(v4), of.IPDst(subnet)))
+	b.add(rule{tableEntry, priorityMasqueradeGuard, "nor does anything that comes from them, but for services"},
+		match(of.IP(v4), of.IPSrc(subnet)))
 	for _, cidr := range b.ServiceCIDRs {
 		if cidr.Addr().Is4() == v4 {
 			b.service(cidr)
