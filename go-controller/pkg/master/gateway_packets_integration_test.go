@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/ovsdbtest"
 )
@@ -116,11 +118,11 @@ func (h *host) in(namespace string, f func() error) {
 	}
 }
 
-// serve answers UDP packets on port 7000 with their senders' addresses.
-func (h *host) serve(namespace string) {
+// serve answers UDP packets on a port with their senders' addresses.
+func (h *host) serve(namespace, port string) {
 	h.in(namespace, func() error {
 		for _, network := range []string{"udp4", "udp6"} {
-			c, err := net.ListenPacket(network, ":7000")
+			c, err := net.ListenPacket(network, ":"+port)
 			if err != nil {
 				return err
 			}
@@ -131,16 +133,24 @@ func (h *host) serve(namespace string) {
 	})
 }
 
-// answer sends from the address that was asked, whichever the route back would choose.
+// answer sends from the address that was asked, whichever the route back would choose. What says "hold" is answered together
+// with the next that does not.
 func answer(c *net.UDPConn) {
 	_ = setPacketInfo(c)
 	buffer, control := make([]byte, 2000), make([]byte, 200)
+	var held []string
 	for {
-		_, n, _, from, err := c.ReadMsgUDPAddrPort(buffer, control)
+		n, m, _, from, err := c.ReadMsgUDPAddrPort(buffer, control)
 		if err != nil {
 			return
 		}
-		_, _, _ = c.WriteMsgUDPAddrPort([]byte(from.Addr().Unmap().String()), control[:n], from)
+		if source := from.Addr().Unmap().String(); !slices.Contains(held, source) {
+			held = append(held, source)
+		}
+		if string(buffer[:n]) != "hold" {
+			_, _, _ = c.WriteMsgUDPAddrPort([]byte(strings.Join(held, " ")), control[:m], from)
+			held = nil
+		}
 	}
 }
 
@@ -155,11 +165,11 @@ func setPacketInfo(c *net.UDPConn) error {
 	})
 }
 
-func (h *host) dial(namespace, address string) *net.UDPConn {
+func (h *host) dial(namespace, address, port string) *net.UDPConn {
 	h.t.Helper()
 	var conn *net.UDPConn
 	h.in(namespace, func() error {
-		c, err := net.Dial("udp", net.JoinHostPort(address, "7000"))
+		c, err := net.Dial("udp", net.JoinHostPort(address, port))
 		if err == nil {
 			conn = c.(*net.UDPConn)
 		}
@@ -169,17 +179,36 @@ func (h *host) dial(namespace, address string) *net.UDPConn {
 	return conn
 }
 
-// ask sends until there is an answer, and returns it.
+// ask returns the answer to a packet.
 func (h *host) ask(c *net.UDPConn, limit time.Duration) string {
 	buffer := make([]byte, 100)
-	for deadline := time.Now().Add(limit); time.Now().Before(deadline); {
-		_, _ = c.Write([]byte("?"))
-		_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
-		if n, err := c.Read(buffer); err == nil {
-			return string(buffer[:n])
+	_, _ = c.Write([]byte("?"))
+	_ = c.SetReadDeadline(time.Now().Add(limit))
+	n, err := c.Read(buffer)
+	if err != nil {
+		return "nothing"
+	}
+	return string(buffer[:n])
+}
+
+// reach returns a connection on which there is an answer, and that. Until the flows are there, each try is a connection of its own.
+func (h *host) reach(namespace, address, port string) (*net.UDPConn, string) {
+	h.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		c := h.dial(namespace, address, port)
+		if got := h.ask(c, 200*time.Millisecond); got != "nothing" || time.Now().After(deadline) {
+			return c, got
 		}
 	}
-	return "nothing"
+}
+
+// askThrice sends three packets before there is an answer. Each is a packet of a connection that the one before has made.
+func (h *host) askThrice(c *net.UDPConn) string {
+	for range 2 {
+		_, _ = c.Write([]byte("hold"))
+		time.Sleep(50 * time.Millisecond)
+	}
+	return h.ask(c, time.Second)
 }
 
 // pathMTU sends packets that must not be fragmented until it is told that they are too big, and returns the MTU it was told.
@@ -209,7 +238,8 @@ func (h *host) pathMTU(c *net.UDPConn, v4 bool, size int) int {
 	return told
 }
 
-// Real packets, from a pod to the outside and from the outside to a pod.
+// Real packets, from a pod to the outside and from the outside to a pod, also through services; what is too big for pods is
+// answered so that the sender understands it.
 func TestGatewayPackets(t *testing.T) { onItsOwn(t, testGatewayPackets) }
 
 func testGatewayPackets(t *testing.T) {
@@ -232,25 +262,45 @@ func testGatewayPackets(t *testing.T) {
 		ip -n pod link set eth0 address %s
 		ip -n pod addr add %s/23 dev eth0; ip -n pod addr add %s/64 dev eth0 nodad
 		ip -n pod route add default via 10.128.0.1; ip -n pod route add default via fd01::1`, addr.MAC(netip.MustParseAddr(own[0])), own[0], own[1])
-	h.serve("world")
-	h.serve("pod")
+	// What the host sends to services comes to the gateway router so.
+	h.plug(vs, "host", "br-ex", 1400, "external_ids:x=y")
+	h.sh(`ip -n host link set eth0 address %s
+		ip -n host addr add 169.254.169.2/29 dev eth0; ip -n host addr add fd69::2/125 dev eth0 nodad
+		for a in 169.254.169.4 fd69::4; do ip -n host neigh add $a lladdr 02:42:ac:12:00:12 dev eth0; done
+		ip -n host route add 172.30.0.0/16 via 169.254.169.4; ip -n host route add fd02::/112 via fd69::4`, names.MasqueradeNextHopMAC())
+	h.serve("world", "7000")
+	h.serve("pod", "8080")
+	l.newServices(t,
+		testService{name: "inside", number: 1, endpoints: []string{"a2"}},
+		testService{name: "local", number: 2, endpoints: []string{"a2"}, change: func(s *kube.Service) { withNodePorts(s); s.ExternalLocal = true }},
+	)
 
-	for _, c := range []struct{ to, seen string }{
-		{"192.0.2.200", "172.18.0.12"}, {"2001:db8::1", "fd00:172:18::12"}, {"172.18.0.1", "172.18.0.12"}, {"fd00:172:18::1", "fd00:172:18::12"},
-		{"198.51.100.7", own[0]}, {"2001:db8:5::7", own[1]},
+	for _, c := range []struct{ what, from, to, port, seen string }{
+		{"egress", "pod", "192.0.2.200 2001:db8::1", "7000", "172.18.0.12 fd00:172:18::12"},
+		{"egress to the next hop", "pod", "172.18.0.1 fd00:172:18::1", "7000", "172.18.0.12 fd00:172:18::12"},
+		{"egress without SNAT", "pod", "198.51.100.7 2001:db8:5::7", "7000", own[0] + " " + own[1]},
+		{"ingress without NAT", "world", own[0] + " " + own[1], "8080", "172.18.0.1 fd00:172:18::1"},
+		// With the policy Cluster a packet passes connection tracking more often than the userspace datapath allows.
+		{"node port, policy Local", "world", "172.18.0.12 fd00:172:18::12", "30002", "172.18.0.1 fd00:172:18::1"},
+		{"host to service", "host", "172.30.0.1 fd02::1", "80", "100.64.0.2 fd98::2"},
+		{"to itself", "pod", "172.30.0.1 fd02::1", "80", "169.254.169.5 fd69::5"},
 	} {
-		if got := h.ask(h.dial("pod", c.to), 20*time.Second); got != c.seen {
-			t.Errorf("%s answers to %s, want %s", c.to, got, c.seen)
-		}
-	}
-	for i, to := range own {
-		c := h.dial("world", to)
-		if got := h.ask(c, 20*time.Second); got == "nothing" {
-			t.Errorf("%s cannot be reached from outside", to)
-			continue
-		}
-		if got := h.pathMTU(c, i == 0, 1440); got != 1400 {
-			t.Errorf("path MTU from outside to %s is %d, want 1400", to, got)
+		seen := strings.Fields(c.seen)
+		for i, to := range strings.Fields(c.to) {
+			conn, got := h.reach(c.from, to, c.port)
+			if got != seen[i] {
+				t.Errorf("%s: %s answers to %s, want %s", c.what, to, got, seen[i])
+			}
+			if c.from == "host" { // On a connection of its own, that nobody has answered yet.
+				if got := h.askThrice(h.dial(c.from, to, c.port)); got != seen[i] {
+					t.Errorf("%s: three packets before an answer come from %s, want %s", c.what, got, seen[i])
+				}
+			}
+			if c.from == "world" {
+				if got := h.pathMTU(conn, i == 0, 1440); got != 1400 {
+					t.Errorf("%s: path MTU to %s is %d, want 1400", c.what, to, got)
+				}
+			}
 		}
 	}
 }

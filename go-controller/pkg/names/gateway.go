@@ -59,6 +59,14 @@ func PatchToExternal(node string) string {
 	return "patch-" + IntegrationBridge + "-to-" + ExternalLocalnetPort(node)
 }
 
+// ClusterAddressSet holds the pools of a family's pod addresses.
+func ClusterAddressSet(v4 bool) string {
+	if v4 {
+		return "cluster_subnets_v4"
+	}
+	return "cluster_subnets_v6"
+}
+
 // NoSNATAddressSet holds the destinations of a family that see pods' own addresses.
 func NoSNATAddressSet(v4 bool) string {
 	if v4 {

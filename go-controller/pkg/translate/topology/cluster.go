@@ -23,7 +23,7 @@ type Cluster struct {
 }
 
 // ClusterRows is the cluster router, the join switch and the link between them, the load balancer groups, and the sets of
-// destinations without SNAT.
+// pods' pools and of destinations without SNAT.
 func ClusterRows(c Cluster) nbstate.Desired {
 	var d desired
 	d.row(names.ClusterRouter, &nbdb.LogicalRouter{
@@ -40,17 +40,24 @@ func ClusterRows(c Cluster) nbstate.Desired {
 	for _, group := range []string{names.ClusterLBGroup, names.ClusterSwitchLBGroup, names.ClusterRouterLBGroup} {
 		d.row(group, &nbdb.LoadBalancerGroup{Name: group})
 	}
-	for _, p := range c.NoSNAT {
-		set := names.NoSNATAddressSet(p.Addr().Is4())
-		d.member(nbdb.AddressSetTable, set, "addresses", p.String())
-	}
 	for _, v4 := range []bool{true, false} {
-		if c.exempts(v4) {
-			set := names.NoSNATAddressSet(v4)
-			d.row(set, &nbdb.AddressSet{Name: set})
-		}
+		d.addressSet(names.NoSNATAddressSet(v4), c.NoSNAT, v4)
+		d.addressSet(names.ClusterAddressSet(v4), c.Subnets, v4)
 	}
 	return d.Desired
+}
+
+// addressSet holds those of prefixes that are of a family; where there are none, there is no set.
+func (d *desired) addressSet(name string, prefixes []netip.Prefix, v4 bool) {
+	if _, any := ofFamily(prefixes, v4); !any {
+		return
+	}
+	d.row(name, &nbdb.AddressSet{Name: name})
+	for _, p := range prefixes {
+		if p.Addr().Is4() == v4 {
+			d.member(nbdb.AddressSetTable, name, "addresses", p.String())
+		}
+	}
 }
 
 // routerOnJoin are the cluster router's addresses on the join switch.

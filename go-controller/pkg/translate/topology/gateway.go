@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
@@ -92,6 +93,7 @@ func (d *desired) gateway(n Node) {
 	d.externalLink(n)
 	for _, v4 := range n.families() {
 		d.gatewayRoutes(n, v4)
+		d.hostSNAT(n, v4)
 	}
 	if n.Gateway.Mode == names.GatewayModeShared {
 		d.snat(n)
@@ -148,9 +150,23 @@ func (d *desired) externalLink(n Node) {
 	d.link(link{
 		router: router, routerPort: names.RouterToExternalPort(n.Name), networks: networks, mac: n.Gateway.MAC,
 		swtch: swtch, switchPort: names.ExternalToRouterPort(n.Name),
-		// The node's addresses are announced, those of services are not: they are not on the node's network.
-		switchOptions: map[string]string{"nat-addresses": "router", "exclude-lb-vips-from-garp": "true"},
+		switchOptions: announce(n.Gateway.MAC, networks),
 	})
+}
+
+// announce makes OVN tell the node's network who has the node's addresses (IPv4 only, see ovn-nb(5)). They are named because
+// "router" would add all addresses that NAT rows know, that on the join switch among them.
+func announce(mac net.HardwareAddr, addresses []netip.Prefix) map[string]string {
+	fields := []string{mac.String()}
+	for _, a := range addresses {
+		if a.Addr().Is4() {
+			fields = append(fields, a.Addr().String())
+		}
+	}
+	if len(fields) == 1 {
+		return nil
+	}
+	return map[string]string{"nat-addresses": strings.Join(fields, " ")}
 }
 
 // gatewayRoutes of one family: pods are behind the cluster router, the host is behind the masquerade next hop, and all
@@ -178,6 +194,46 @@ func (d *desired) gatewayRoutes(n Node, v4 bool) {
 			})
 		}
 	}
+}
+
+// hostSNAT hides the host, which has the same masquerade address everywhere, from pods behind the router's join address and from
+// others behind the node's. The router's load balancers do that by themselves, but OVN leaves it out for all packets between the
+// first of a connection and the first answer: answers to a second request at once (DNS!) would end at another node's host.
+func (d *desired) hostSNAT(n Node, v4 bool) {
+	router := names.GatewayRouter(n.Name)
+	join, _ := n.joinAddress(v4)
+	node, _ := ofFamily(n.Gateway.Addresses, v4)
+	pods := names.ClusterAddressSet(v4)
+	for _, s := range []struct {
+		id   string
+		from netip.Prefix // The longer one wins.
+		to   netip.Prefix
+		only *string
+	}{
+		{router + "_snat_host_to_pods", addr.HostPrefix(names.MasqueradeHost(v4)), join, &pods},
+		{router + "_snat_host_to_others", names.MasqueradeHostAddress(v4).Masked(), node, nil},
+	} {
+		id := s.id + "_" + family(v4)
+		d.row(id, &nbdb.NAT{
+			Type: nbdb.NATTypeSNAT, LogicalIP: logicalIP(s.from), ExternalIP: s.to.Addr().String(), AllowedExtIPs: s.only,
+		})
+		d.member(nbdb.LogicalRouterTable, router, "nat", id)
+	}
+}
+
+func family(v4 bool) string {
+	if v4 {
+		return "v4"
+	}
+	return "v6"
+}
+
+// logicalIP is how NAT rows name addresses: a single one without its length.
+func logicalIP(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
 }
 
 // snat hides pods behind the node's first address of their family, but for destinations that are exempt.

@@ -64,7 +64,7 @@ func TestClusterGolden(t *testing.T) {
 	exempt := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::/32")}
 	for name, c := range map[string]Cluster{
 		"ipv4": {JoinSubnets: []netip.Prefix{v4}}, "ipv6": {JoinSubnets: []netip.Prefix{v6}}, "dual": {JoinSubnets: []netip.Prefix{v4, v6}},
-		"no-snat-dual": {JoinSubnets: []netip.Prefix{v4, v6}, NoSNAT: exempt},
+		"no-snat-dual": {JoinSubnets: []netip.Prefix{v4, v6}, Subnets: []netip.Prefix{netip.MustParsePrefix("10.128.0.0/14"), netip.MustParsePrefix("10.4.0.0/16"), netip.MustParsePrefix("fd01::/48")}, NoSNAT: exempt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			golden.Check(t, "testdata/cluster-"+name+".yaml", ClusterRows(c), *update)
