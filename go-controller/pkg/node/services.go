@@ -61,10 +61,17 @@ func (a *Agent) runServices(ctx context.Context) {
 }
 
 // frontends are the ports at which the gateway router answers for services. The userspace datapath lets a packet pass
-// connection tracking six times; to a pod by way of a node port it would have to be seven. There the host's netfilter
-// takes node ports.
+// connection tracking six times; to a pod by way of a node port it would have to be seven, unless the client's address
+// is kept. There the host's netfilter takes the other node ports.
 func (a *Agent) frontends(addresses []netip.Addr) gateway.Frontends {
-	return gateway.Frontends{Addresses: addresses, NodePort: a.cfg.NodePort && !a.userspace()}
+	f := gateway.Frontends{Addresses: addresses, NodePorts: gateway.AllNodePorts}
+	switch {
+	case !a.cfg.NodePort:
+		f.NodePorts = gateway.NoNodePorts
+	case a.userspace():
+		f.NodePorts = gateway.LocalNodePorts
+	}
+	return f
 }
 
 func (a *Agent) netfilterFacts() (netfilter.Facts, error) {

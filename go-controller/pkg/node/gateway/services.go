@@ -14,9 +14,21 @@ import (
 type Frontends struct {
 	// Addresses are the node's own on the bridge.
 	Addresses []netip.Addr
-	// NodePort says that the node answers at services' node ports.
-	NodePort bool
+	NodePorts NodePorts
 }
+
+// NodePorts says of which services the gateway router takes the node ports.
+type NodePorts int
+
+// Sets of services.
+const (
+	NoNodePorts NodePorts = iota
+	// LocalNodePorts are those of services with externalTrafficPolicy Local.
+	LocalNodePorts
+	AllNodePorts
+)
+
+func (n NodePorts) of(s *kube.Service) bool { return n == AllNodePorts || n == LocalNodePorts && s.ExternalLocal }
 
 // ServicePorts returns the ports on which packets from outside are for services, each once, in order. Whether anybody
 // answers there is for the gateway router to say.
@@ -39,7 +51,7 @@ func (f Frontends) of(s *kube.Service) []ServicePort {
 		for _, a := range slices.Concat(s.ExternalIPs, s.LoadBalancerIPs) {
 			out = append(out, ServicePort{proto, p.Port, a})
 		}
-		if p.NodePort == 0 || !f.NodePort {
+		if p.NodePort == 0 || !f.NodePorts.of(s) {
 			continue
 		}
 		for _, a := range f.Addresses {

@@ -16,7 +16,7 @@ func TestServicePorts(t *testing.T) {
 		return kube.ServicePort{Protocol: corev1.ProtocolTCP, Port: port, NodePort: nodePort}
 	}
 	sctp := kube.ServicePort{Protocol: corev1.ProtocolSCTP, Port: 9, NodePort: 30009}
-	node := Frontends{Addresses: addrs("172.18.0.11", "fd00:172:18::b"), NodePort: true}
+	node := Frontends{Addresses: addrs("172.18.0.11", "fd00:172:18::b"), NodePorts: AllNodePorts}
 	for name, c := range map[string]struct {
 		node     Frontends
 		services []*kube.Service
@@ -29,6 +29,9 @@ func TestServicePorts(t *testing.T) {
 		"node port of both": {node, []*kube.Service{{ClusterIPs: addrs("172.30.0.5", "fd02::5"), Ports: []kube.ServicePort{tcp(80, 30080)}}},
 			[]string{"tcp 172.18.0.11 30080", "tcp fd00:172:18::b 30080"}},
 		"no node ports wanted": {Frontends{Addresses: node.Addresses}, []*kube.Service{{ClusterIPs: addrs("172.30.0.5"), Ports: []kube.ServicePort{tcp(80, 30080)}}}, nil},
+		"local ones wanted": {Frontends{Addresses: node.Addresses, NodePorts: LocalNodePorts}, []*kube.Service{
+			{ClusterIPs: addrs("172.30.0.5"), Ports: []kube.ServicePort{tcp(80, 30080)}},
+			{ClusterIPs: addrs("172.30.0.6"), Ports: []kube.ServicePort{tcp(80, 30081)}, ExternalLocal: true}}, []string{"tcp 172.18.0.11 30081"}},
 		"external address, load balancer, the same twice": {node, []*kube.Service{
 			{ClusterIPs: addrs("172.30.0.5"), ExternalIPs: addrs("192.0.2.1"), LoadBalancerIPs: addrs("192.0.2.2", "2001:db8::2"), Ports: []kube.ServicePort{tcp(80, 0)}},
 			{ClusterIPs: addrs("172.30.0.6"), ExternalIPs: addrs("192.0.2.1"), Ports: []kube.ServicePort{tcp(80, 0)}}},
