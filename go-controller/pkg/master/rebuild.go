@@ -14,6 +14,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 	podrows "github.com/ovnkube/ovnkube/go-controller/pkg/translate/pod"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/service"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/topology"
 )
 
@@ -24,6 +25,9 @@ import (
 func (e *engine) rebuild(o observed) error {
 	if err := e.set(nbstate.Owner{Kind: names.OwnerCluster, Name: names.DefaultNetwork},
 		topology.ClusterRows(e.cluster)); err != nil {
+		return err
+	}
+	if err := e.set(nbstate.Owner{Kind: names.OwnerCluster, Name: clusterServices}, service.ClusterRows()); err != nil {
 		return err
 	}
 	e.rebuildNodes(o)

@@ -19,6 +19,9 @@ func serviceOwner(key string) nbstate.Owner {
 	return nbstate.Owner{Kind: names.OwnerService, Name: key}
 }
 
+// clusterServices is the name of the owner of what services have in common.
+const clusterServices = "services"
+
 // services says what services want. It has a goroutine of its own; nodes are told to it by the engine, when they have a switch.
 type services struct {
 	serviceOptions
@@ -117,7 +120,7 @@ func (s *services) reconcile(name string) error {
 }
 
 func (s *services) want(owner nbstate.Owner, d nbstate.Desired) error {
-	if len(d.Rows) == 0 {
+	if len(d.Rows)+len(d.Members) == 0 {
 		s.remove(owner)
 		return nil
 	}

@@ -161,6 +161,14 @@ func TestServicesTraced(t *testing.T) {
 			s.ExternalLocal = true
 			s.LoadBalancerIPs = []netip.Addr{netip.MustParseAddr("203.0.113.8"), netip.MustParseAddr("2001:db8:9::8")}
 		}},
+		testService{name: "some", number: 10, endpoints: []string{"b2"}, change: func(s *kube.Service) {
+			s.LoadBalancerIPs = []netip.Addr{netip.MustParseAddr("203.0.113.10"), netip.MustParseAddr("2001:db8:9::10")}
+			s.SourceRanges = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.7/32"), netip.MustParsePrefix("2001:db8::/64")}
+		}},
+		testService{name: "pods-only", number: 11, endpoints: []string{"b2"}, change: func(s *kube.Service) {
+			s.LoadBalancerIPs = []netip.Addr{netip.MustParseAddr("203.0.113.11"), netip.MustParseAddr("2001:db8:9::11")}
+			s.SourceRanges = []netip.Prefix{netip.MustParsePrefix("10.128.0.0/14"), netip.MustParsePrefix("fd01::/48")}
+		}},
 	)
 	for _, c := range []struct{ what, from, to, want, snat string }{
 		{"endpoint on the client's node", "a2", "172.30.0.1 fd02::1", "ns_b2", ""},
@@ -177,6 +185,11 @@ func TestServicesTraced(t *testing.T) {
 		{"external IP, from outside", "outside-2", "203.0.113.9 2001:db8:9::9", "ns_b3", "force_snat"},
 		{"external policy, from a pod elsewhere", "a3", "203.0.113.8 2001:db8:9::8", "ns_b2", ""},
 		{"external policy, here", "outside-2", "203.0.113.8 2001:db8:9::8", "ns_b2", "skip_snat"},
+		{"within the source ranges", "outside-3", "203.0.113.10 2001:db8:9::10", "ns_b2", "force_snat"},
+		{"a pod outside the source ranges", "a3", "203.0.113.10 2001:db8:9::10", "nowhere", ""},
+		{"source ranges are about the load balancer's addresses", "a3", "172.30.0.10 fd02::a", "ns_b2", ""},
+		{"outside the source ranges", "outside-3", "203.0.113.11 2001:db8:9::11", "nowhere", ""},
+		{"a pod within the source ranges", "a2", "203.0.113.11 2001:db8:9::11", "ns_b2", ""},
 		{"external policy, elsewhere", "outside-3", "203.0.113.8 2001:db8:9::8", "nowhere", "skip_snat"},
 	} {
 		for _, to := range strings.Fields(c.to) {

@@ -35,3 +35,14 @@ func NobodyRoute(node string, v4 bool) string {
 	}
 	return GatewayRouter(node) + "_nobody_IPv6"
 }
+
+// ServiceClientsPortGroup has a port of every switch on which there are clients of services.
+const ServiceClientsPortGroup = "clusterServiceClients"
+
+// ServiceSourceRanges is the rule about who may use the addresses of a service's load balancer.
+func ServiceSourceRanges(namespace, name string, v4 bool) string {
+	if v4 {
+		return "Service_" + ObjectName(namespace, name) + "_sources_IPv4"
+	}
+	return "Service_" + ObjectName(namespace, name) + "_sources_IPv6"
+}

@@ -92,16 +92,17 @@ func Rows(s *kube.Service, endpointSlices []*kube.EndpointSlice, c *Cluster) (nb
 	for _, protocol := range []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP} {
 		t.rows(protocol, t.place(newFrontends(s, protocol, c), backends))
 	}
+	t.sourceRanges()
 	if t.dependence == OnNothing && hasNodePort(s) {
 		t.dependence = OnVariables
 	}
 	return t.desired, t.dependence
 }
 
-// NodeRows are a node's template variables, which make one load balancer answer on every node's own addresses, and where its
-// gateway router discards what is to be dropped.
+// NodeRows are a node's template variables, which make one load balancer answer on every node's own addresses, where its
+// gateway router discards what is to be dropped, and its place in the port group of ClusterRows.
 func NodeRows(n *Node) nbstate.Desired {
-	var d nbstate.Desired
+	d := nbstate.Desired{Members: clientPorts(n)}
 	if n.Gateway {
 		for _, v4 := range []bool{true, false} {
 			id := names.NobodyRoute(n.Name, v4)

@@ -90,14 +90,16 @@ func TestNodeRows(t *testing.T) {
 		netip.MustParseAddr("172.18.0.11"), netip.MustParseAddr("fd00:172:18::11"), netip.MustParseAddr("192.168.5.11"),
 	}}
 	want := "ChassisTemplateVar c1\n  chassis: c1\n" +
-		"  variables: NODEIP_IPv4_0=172.18.0.11, NODEIP_IPv4_1=192.168.5.11, NODEIP_IPv6_0=fd00:172:18::11\n\n"
+		"  variables: NODEIP_IPv4_0=172.18.0.11, NODEIP_IPv4_1=192.168.5.11, NODEIP_IPv6_0=fd00:172:18::11\n\n" +
+		"Port_Group/clusterServiceClients ports += stor-n1\n"
 	if diff := cmp.Diff(want, golden.Format(NodeRows(n))); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 	n.Chassis, n.Gateway = "", true
 	want = "LogicalRouterStaticRoute GR_n1_nobody_IPv4\n  ip_prefix: 169.254.169.6/32\n  nexthop: discard\n\n" +
 		"LogicalRouterStaticRoute GR_n1_nobody_IPv6\n  ip_prefix: fd69::6/128\n  nexthop: discard\n\n" +
-		"Logical_Router/GR_n1 static_routes += GR_n1_nobody_IPv4\nLogical_Router/GR_n1 static_routes += GR_n1_nobody_IPv6\n"
+		"Logical_Router/GR_n1 static_routes += GR_n1_nobody_IPv4\nLogical_Router/GR_n1 static_routes += GR_n1_nobody_IPv6\n" +
+		"Port_Group/clusterServiceClients ports += br-ex_n1\nPort_Group/clusterServiceClients ports += stor-n1\n"
 	if diff := cmp.Diff(want, golden.Format(NodeRows(n))); diff != "" {
 		t.Errorf("rows without chassis, with gateway router (-want +got):\n%s", diff)
 	}
