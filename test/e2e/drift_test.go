@@ -88,11 +88,16 @@ func (e *env) damages(node string) []damage {
 	both := func(a, b func() error) func() error {
 		return func() error { return errors.Join(a(), b()) }
 	}
+	services := e.serviceRoute(is4)
+	hasFlows := func() error { return e.hasGatewayFlows(node) }
 	mp0 := has(names.ManagementPort, host(subnet, 2))
 	brex := has(names.ExternalBridge, own)
 	list := []damage{
 		{"address of the management port removed", fmt.Sprintf("ip addr del %s/%d dev %s", host(subnet, 2), subnet.Bits(), names.ManagementPort), both(mp0, hasRoutes)},
 		{"cluster route removed", fmt.Sprintf("ip %s route del %s", flag, cluster.dst), hasRoutes},
+		{"route to services removed", fmt.Sprintf("ip %s route del %s", flag, services.dst), func() error { return e.wantRoutes(node, is4, services) }},
+		{"flows of the external bridge removed", fmt.Sprintf("ovs-ofctl del-flows %s cookie=%#x/-1", names.ExternalBridge, names.FlowCookie), hasFlows},
+		{"all flows of the external bridge removed", "ovs-ofctl del-flows " + names.ExternalBridge, hasFlows},
 		{"management port set down", "ip link set " + names.ManagementPort + " down", both(mp0, hasRoutes)},
 		{"management port removed from Open vSwitch", "ovs-vsctl del-port br-int " + names.ManagementPort, both(mp0, hasRoutes)},
 		{"default route removed", fmt.Sprintf("ip %s route del default", flag), hasRoutes},
@@ -108,9 +113,22 @@ func (e *env) damages(node string) []damage {
 			func() error { return e.hasTable(node, "netdev", names.NFTUplinkTable) }})
 	}
 	return append(list,
-		damage{"external bridge removed", "ovs-vsctl del-br " + names.ExternalBridge, both(brex, hasRoutes)},
+		damage{"external bridge removed", "ovs-vsctl del-br " + names.ExternalBridge, both(brex, both(hasRoutes, hasFlows))},
 		damage{"integration bridge removed", "ovs-vsctl del-br " + names.IntegrationBridge, both(mp0, hasRoutes)},
 	)
+}
+
+// hasGatewayFlows looks for the flow by which packets of the gateway router reach the node, which is there when all are.
+func (e *env) hasGatewayFlows(node string) error {
+	const last = "table=3"
+	out, err := e.Exec(e.ctx, node, "ovs-ofctl", "dump-flows", names.ExternalBridge, last)
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(out, fmt.Sprintf("cookie=%#x", names.FlowCookie)) {
+		return fmt.Errorf("%s has no flows of ours in %s: %s", names.ExternalBridge, last, out)
+	}
+	return nil
 }
 
 func (e *env) hasTable(node, family, table string) error {

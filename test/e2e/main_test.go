@@ -80,6 +80,7 @@ func scenarios() []scenario {
 		{name: "DNS", run: testDNS},
 		{name: "Egress", run: testEgress},
 		{name: "Services", run: testServices},
+		{name: "ExternalServices", run: testExternalServices, limit: 3 * time.Minute},
 		{name: "StatefulSet", run: testStatefulSet},
 		{name: "JobFreesAddress", run: testJobFreesAddress},
 		{name: "EditedAnnotation", run: testEditedAnnotation},

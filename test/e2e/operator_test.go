@@ -270,6 +270,9 @@ func (e *env) checkRoutes(node string) {
 			route{"default", e.machine("cp").Address(is4).String(), names.ExternalBridge},
 			route{e.clusterCIDR(is4).String(), host(subnet, 1).String(), names.ManagementPort},
 			route{subnet.Masked().String(), "", names.ManagementPort},
+			route{names.MasqueradeHostAddress(is4).Masked().String(), "", names.ExternalBridge},
+			single(names.MasqueradeHostLocal(is4), host(subnet, 1), names.ManagementPort),
+			e.serviceRoute(is4),
 		))
 	}
 	on, err := linkAddresses(m.NetNS, names.ExternalBridge)
@@ -284,6 +287,21 @@ func (e *env) checkRoutes(node string) {
 	if len(nic) > 0 {
 		e.Errorf("%s: the NIC still has addresses: %v", node, nic)
 	}
+}
+
+// single is the route to one address.
+func single(to, via netip.Addr, dev string) route {
+	return route{netip.PrefixFrom(to, to.BitLen()).String(), via.String(), dev}
+}
+
+// serviceRoute is a node's route to services.
+func (e *env) serviceRoute(is4 bool) route {
+	for _, s := range e.Family().Services() {
+		if p := netip.MustParsePrefix(s); p.Addr().Is4() == is4 {
+			return route{s, names.MasqueradeNextHop(is4).String(), names.ExternalBridge}
+		}
+	}
+	return route{}
 }
 
 // wantRoutes tells which of the routes is missing.

@@ -28,7 +28,9 @@ const (
 	AllNodePorts
 )
 
-func (n NodePorts) of(s *kube.Service) bool { return n == AllNodePorts || n == LocalNodePorts && s.ExternalLocal }
+func (n NodePorts) of(s *kube.Service) bool {
+	return n == AllNodePorts || n == LocalNodePorts && s.ExternalLocal
+}
 
 // ServicePorts returns the ports on which packets from outside are for services, each once, in order. Whether anybody
 // answers there is for the gateway router to say.

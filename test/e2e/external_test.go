@@ -1,0 +1,212 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/ovnkube/ovnkube/test/e2e/traffic"
+	"github.com/ovnkube/ovnkube/test/lab/plan"
+)
+
+// externalCheck is what the parts of testExternalServices have in common: a backend on each of the first two nodes,
+// none on the last.
+type externalCheck struct {
+	*env
+	outside traffic.Place
+	// nodes are the machines, pods has a client on each.
+	nodes, pods []traffic.Place
+	backends    []string
+}
+
+// testExternalServices covers the ways to a service that do not begin in a pod's network: from nodes, pods in a node's
+// network and from outside, and node ports from everywhere.
+func testExternalServices(e *env) {
+	nodes := e.Nodes()
+	c := externalCheck{outside: e.machine(plan.Outside)}
+	var pods []*corev1.Pod
+	for i, n := range nodes {
+		pods = append(pods, newPod(e.ns, fmt.Sprintf("client-%d", i), onNode(n)))
+		c.nodes = append(c.nodes, e.machine(n))
+	}
+	for i, n := range nodes[:len(nodes)-1] {
+		c.backends = append(c.backends, fmt.Sprintf("backend-%d", i))
+		pods = append(pods, newPod(e.ns, c.backends[i], onNode(n), labelled("spread")))
+	}
+	c.pods = e.startAll(pods...)[:len(nodes)]
+	for _, part := range []struct {
+		name string
+		run  func(externalCheck)
+	}{
+		{"ClusterIPFromNode", externalCheck.clusterIPFromNode},
+		{"NodePort", externalCheck.nodePort},
+		{"ExternalIP", externalCheck.externalIP},
+		{"LoadBalancer", externalCheck.loadBalancer},
+		{"ExternalTrafficLocal", externalCheck.externalTrafficLocal},
+		{"HealthCheckNodePort", externalCheck.healthCheckNodePort},
+	} {
+		e.part(part.name, func(e *env) {
+			c := c
+			c.env = e
+			part.run(c)
+		})
+	}
+}
+
+func (c externalCheck) clusterIPFromNode() {
+	s := c.service("cluster-ip", spread)
+	for _, from := range c.nodes {
+		c.eachProtocol(s, func(at netip.AddrPort, proto string) { c.mustSpread(from, proto, at, c.backends...) })
+	}
+}
+
+func kind(t corev1.ServiceType) func(*corev1.Service) {
+	return func(s *corev1.Service) { s.Spec.Type = t }
+}
+
+// nodePorts are a service's node ports by protocol.
+func nodePorts(s *corev1.Service) map[string]uint16 {
+	out := map[string]uint16{}
+	for _, p := range s.Spec.Ports {
+		out[p.Name] = uint16(p.NodePort)
+	}
+	return out
+}
+
+// nodePort is reached at every node's address from everywhere.
+func (c externalCheck) nodePort() {
+	s := c.service("node-port", spread, kind(corev1.ServiceTypeNodePort))
+	clients := []traffic.Place{c.outside, c.nodes[0], c.nodes[2], c.pods[0], c.pods[2]}
+	for _, from := range clients {
+		for _, node := range c.nodes {
+			for _, is4 := range c.families() {
+				for proto, at := range nodePorts(s) {
+					c.mustSpread(from, proto, port(node.Address(is4), at), c.backends...)
+				}
+			}
+		}
+	}
+}
+
+// testAddresses are handed out to services as external addresses (RFC 5737, RFC 3849).
+var testAddresses = map[bool]netip.Addr{true: netip.MustParseAddr("192.0.2.10"), false: netip.MustParseAddr("2001:db8::10")}
+
+// routed lets the outside reach the test address through a node until the part ends.
+func (c externalCheck) routed(node traffic.Place) {
+	c.Helper()
+	for _, is4 := range c.families() {
+		to := testAddresses[is4].String()
+		c.on(plan.Outside, "ip", "route", "replace", to, "via", node.Address(is4).String())
+		c.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), 5*time.Second)
+			defer cancel()
+			if _, err := c.Exec(ctx, plan.Outside, "ip", "route", "del", to); err != nil {
+				c.Error(err)
+			}
+		})
+	}
+}
+
+// mustServe asks at the test address from outside, a node and a pod.
+func (c externalCheck) mustServe() {
+	c.Helper()
+	for _, from := range []traffic.Place{c.outside, c.nodes[2], c.pods[0]} {
+		for _, is4 := range c.families() {
+			for _, proto := range []string{tcp, udp} {
+				c.mustSpread(from, proto, port(testAddresses[is4], servicePort), c.backends...)
+			}
+		}
+	}
+}
+
+func (c externalCheck) externalIP() {
+	c.routed(c.nodes[1])
+	c.service("external-ip", spread, func(s *corev1.Service) {
+		for _, is4 := range c.families() {
+			s.Spec.ExternalIPs = append(s.Spec.ExternalIPs, testAddresses[is4].String())
+		}
+	})
+	c.mustServe()
+}
+
+func (c externalCheck) loadBalancer() {
+	c.routed(c.nodes[2])
+	c.balanced(c.service("load-balancer", spread, kind(corev1.ServiceTypeLoadBalancer)))
+	c.mustServe()
+}
+
+// balanced does what a cloud's controller does: it gives the service the test addresses.
+func (c externalCheck) balanced(s *corev1.Service) {
+	c.Helper()
+	for _, is4 := range c.families() {
+		s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: testAddresses[is4].String()})
+	}
+	_, err := c.client.CoreV1().Services(c.ns).UpdateStatus(c.ctx, s, metav1.UpdateOptions{})
+	c.must(err)
+}
+
+// externalTrafficLocal: backends see who asks, and only nodes with a backend answer.
+func (c externalCheck) externalTrafficLocal() {
+	s := c.service("local", spread, kind(corev1.ServiceTypeNodePort), func(s *corev1.Service) {
+		s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+	})
+	for _, is4 := range c.families() {
+		for i, backend := range c.backends {
+			for proto, at := range nodePorts(s) {
+				c.mustSpread(c.outside, proto, port(c.nodes[i].Address(is4), at), backend)
+				seen, err := c.clientSeen(proto, port(c.nodes[i].Address(is4), at))
+				if err != nil || seen != c.outsideAddress(is4) {
+					c.Errorf("a backend on %s saw %v over %s, want the client's own address %s (%v)", c.nodes[i], seen, proto, c.outsideAddress(is4), err)
+				}
+			}
+		}
+		for proto, at := range nodePorts(s) {
+			without := port(c.nodes[len(c.nodes)-1].Address(is4), at)
+			if name, err := askName(c.ctx, c.outside, proto, without); err == nil {
+				c.Errorf("%s, which has no backend, answers over %s: %s", without, proto, name)
+			}
+		}
+	}
+}
+
+// outsideAddress is what the outside's own connections come from.
+func (c externalCheck) outsideAddress(is4 bool) netip.Addr {
+	return traffic.Place{Addresses: c.Family().OutsideClient()}.Address(is4)
+}
+
+// clientSeen asks a backend who asks.
+func (c externalCheck) clientSeen(proto string, at netip.AddrPort) (netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(c.ctx, time.Second)
+	defer cancel()
+	if proto == tcp {
+		return seenAddress(httpGet(ctx, c.outside, at, "/clientip"))
+	}
+	return seenAddress(traffic.Ask(ctx, c.outside, proto, at, "clientip"))
+}
+
+// healthCheckNodePort tells load balancers which nodes have a backend.
+func (c externalCheck) healthCheckNodePort() {
+	s := c.service("healthy", spread, kind(corev1.ServiceTypeLoadBalancer), func(s *corev1.Service) {
+		s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+	})
+	at := uint16(s.Spec.HealthCheckNodePort)
+	for _, is4 := range c.families() {
+		for i, node := range c.nodes {
+			c.eventually(5*time.Second, func() error {
+				ctx, cancel := context.WithTimeout(c.ctx, time.Second)
+				defer cancel()
+				body, err := httpGet(ctx, c.outside, port(node.Address(is4), at), "/")
+				if has := i < len(c.backends); (err == nil) != has {
+					return fmt.Errorf("health check of %s answers %q, %v; it has a backend: %v", node, body, err, has)
+				}
+				return nil
+			})
+		}
+	}
+}
