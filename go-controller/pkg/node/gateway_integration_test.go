@@ -250,3 +250,27 @@ func TestGatewayVswitchdKilled(t *testing.T) {
 		agent.stop(t)
 	})
 }
+
+// An agent that starts without the API server does not know which services there are: their flows stay.
+func TestGatewayWithoutAPIServer(t *testing.T) {
+	nodetest.Main(t, func(t *testing.T) {
+		api, agent, _ := startGateway(t)
+		api.AddService(corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
+			Spec: corev1.ServiceSpec{ClusterIP: "172.30.0.9", ClusterIPs: []string{"172.30.0.9"}, ExternalIPs: []string{"192.0.2.9"},
+				Ports: []corev1.ServicePort{{Protocol: corev1.ProtocolUDP, Port: 53}}},
+		})
+		nodetest.Eventually(t, repairLimit, contains("ovs-ofctl --no-names dump-flows br-ex", "nw_dst=192.0.2.9,tp_dst=53"))
+		agent.stop(t)
+		api.Close()
+		nodetest.Run(t, "ovs-ofctl del-flows br-ex table=2")
+		before := dumpFlows(t)
+		agent = startAgentWith(t, api, gatewayConfiguration())
+		nodetest.Eventually(t, 10*time.Second, contains("ovs-ofctl --no-names dump-flows br-ex table=2", "dl_dst"))
+		missing := slices.DeleteFunc(before, func(flow string) bool { return slices.Contains(dumpFlows(t), flow) })
+		if len(missing) > 0 {
+			t.Errorf("gone:\n%s", strings.Join(missing, "\n"))
+		}
+		agent.stop(t)
+	})
+}
