@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -136,7 +137,9 @@ func Try(command string) (string, error) {
 type Process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
-	log  string
+	// outcome is how it ended; read it after done.
+	outcome error
+	log     string
 }
 
 // Start runs a daemon in the foreground, with its output in a file that is shown when the test fails.
@@ -150,12 +153,9 @@ func Start(t *testing.T, command string) *Process {
 	p.cmd = exec.CommandContext(context.Background(), fields[0], fields[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	must(t, p.cmd.Start())
-	go func() {
-		_ = p.cmd.Wait()
-		close(p.done)
-	}()
+	must(t, p.start())
 	t.Cleanup(func() {
+		p.reportCrash(t, fields[0])
 		p.Kill()
 		if t.Failed() {
 			data, _ := os.ReadFile(p.log)
@@ -163,6 +163,33 @@ func Start(t *testing.T, command string) *Process {
 		}
 	})
 	return p
+}
+
+// reportCrash tells of a process that has ended before the test has.
+func (p *Process) reportCrash(t *testing.T, name string) {
+	t.Helper()
+	select {
+	case <-p.done:
+		t.Logf("%s had ended: %v", name, p.outcome)
+	default:
+	}
+}
+
+// start keeps the thread that has started the process for as long as it runs: when that thread ends, which the Go runtime
+// decides, the kernel sends the parent-death signal.
+func (p *Process) start() error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			p.outcome = p.cmd.Wait()
+			close(p.done)
+		}
+	}()
+	return <-started
 }
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
