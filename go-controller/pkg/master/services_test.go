@@ -14,6 +14,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/service"
 )
 
 // putService makes ns/NAME with one TCP port 80 at a cluster IP.
@@ -193,6 +194,27 @@ func TestServicesBeforePruning(t *testing.T) {
 	h.prune()
 	h.want("after all", h.balancers("web"), before)
 	h.want("gone meanwhile", h.balancers("gone"), "")
+}
+
+// Rows for a cluster whose nodes are not all known would be written for nothing, and be wrong for a moment.
+func TestServicesWaitForNodes(t *testing.T) {
+	h := newTest(t)
+	h.gatewayNode("n1", "172.18.0.11")
+	h.putService("api", "172.30.0.1")
+	h.start()
+	h.putEndpoints("api", "172.18.0.11")
+	if n := h.engine.service.worker.Len(); n != 0 {
+		t.Errorf("%d services are looked at before the nodes", n)
+	}
+	h.settle()
+	h.want("the change is not lost", h.balancers("api"), "cluster_switch 172.30.0.1:80=172.18.0.11:8080; cluster_switch on clusterSwitchLBGroup; "+
+		"node_router_n1 172.30.0.1:80=169.254.169.2:8080; node_router_n1 on GR_n1")
+
+	// Nodes that change while a service is translated for the first time do not know yet that it cares.
+	h.engine.service.depend("ns/api", service.OnNodes, service.NewCluster(nil, nil))
+	if n := h.engine.service.worker.Len(); n != 1 {
+		t.Errorf("after rows for former nodes, %d services are looked at again, want 1", n)
+	}
 }
 
 func TestRefusedServiceIsTold(t *testing.T) {
