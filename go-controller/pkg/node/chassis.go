@@ -59,6 +59,12 @@ func chassisKeys() []string {
 	}
 }
 
+// hiddenCapabilities are what ovn-controller should not use of the userspace datapath. Until Open vSwitch 3.3 that ends with a
+// failed assertion (conn_update_state) on a packet of a connection that has just expired, if the connection was
+// committed with an empty source translation; ovn-controller does so only to keep ports of translated and other connections
+// apart, where it believes that the datapath can.
+func hiddenCapabilities() map[string]string { return map[string]string{"ct_zero_snat": "false"} }
+
 // integrationBridge drops everything until ovn-controller has said what to do.
 func integrationBridge(datapathType string) ovs.Bridge {
 	return ovs.Bridge{

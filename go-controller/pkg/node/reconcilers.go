@@ -82,9 +82,10 @@ func (a *Agent) reconcileChassis(ctx context.Context) error {
 	}
 	bridge := integrationBridge(a.datapathType)
 	desired := ovs.Desired{
-		ExternalIDs: chassisSettings(a.cfg, id, a.datapathType, encap, hasFlows),
-		Bridges:     []ovs.Bridge{bridge},
-		Ports:       []ovs.Port{{Name: bridge.Name, Bridge: bridge.Name, Type: ovs.Internal}},
+		ExternalIDs:  chassisSettings(a.cfg, id, a.datapathType, encap, hasFlows),
+		Bridges:      []ovs.Bridge{bridge},
+		Ports:        []ovs.Port{{Name: bridge.Name, Bridge: bridge.Name, Type: ovs.Internal}},
+		Capabilities: map[string]map[string]string{ovs.Netdev: hiddenCapabilities()},
 	}
 	lost, err := a.integration.lostPorts(state, hostnet.Exists)
 	if err != nil {

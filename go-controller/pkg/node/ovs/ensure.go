@@ -102,6 +102,10 @@ func (b *builder) add(c Change) error {
 			Field: &row.Ports, Mutator: libovsdb.MutateOperationDelete, Value: []string{p.portUUID},
 		}))
 	}
+	if c.Kind == SetCapabilities {
+		row := &vswitchdb.Datapath{UUID: b.state.datapathUUIDs[c.Name]}
+		return b.collect(b.api.Where(row).Mutate(row, replaceKeys(&row.Capabilities, c.Set, nil)...))
+	}
 	return fmt.Errorf("unknown kind %d", c.Kind)
 }
 
@@ -113,12 +117,17 @@ func (b *builder) collect(ops []libovsdb.Operation, err error) error {
 // setExternalIDs replaces single keys; the column is shared with others.
 func (b *builder) setExternalIDs(c Change) error {
 	root := b.root()
-	gone := append(slices.Sorted(maps.Keys(c.Set)), c.Remove...)
-	mutations := []model.Mutation{{Field: &root.ExternalIDs, Mutator: libovsdb.MutateOperationDelete, Value: gone}}
-	if len(c.Set) > 0 {
-		mutations = append(mutations, model.Mutation{Field: &root.ExternalIDs, Mutator: libovsdb.MutateOperationInsert, Value: c.Set})
+	return b.collect(b.api.Where(root).Mutate(root, replaceKeys(&root.ExternalIDs, c.Set, c.Remove)...))
+}
+
+// replaceKeys changes some keys of a map column. "insert" keeps what is there (RFC 7047, section 5.1): a key goes first.
+func replaceKeys(field any, set map[string]string, remove []string) []model.Mutation {
+	gone := append(slices.Sorted(maps.Keys(set)), remove...)
+	out := []model.Mutation{{Field: field, Mutator: libovsdb.MutateOperationDelete, Value: gone}}
+	if len(set) > 0 {
+		out = append(out, model.Mutation{Field: field, Mutator: libovsdb.MutateOperationInsert, Value: set})
 	}
-	return b.collect(b.api.Where(root).Mutate(root, mutations...))
+	return out
 }
 
 func (b *builder) createBridge(want Bridge) error {

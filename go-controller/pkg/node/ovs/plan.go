@@ -13,6 +13,9 @@ type Desired struct {
 	ExternalIDs map[string]string
 	Bridges     []Bridge
 	Ports       []Port
+	// Capabilities of datapaths, by type, that others should believe in; the rest is what ovs-vswitchd found out. They
+	// are set once ovs-vswitchd has filled in its own.
+	Capabilities map[string]map[string]string
 	// AbsentExternalIDs, AbsentPorts and AbsentBridges should not be there.
 	AbsentExternalIDs []string
 	AbsentPorts       []string
@@ -22,12 +25,12 @@ type Desired struct {
 // Change is one difference between state and desired.
 type Change struct {
 	Kind Kind
-	// Name is that of the bridge, port or interface; empty for the Open_vSwitch table.
+	// Name is that of the bridge, port or interface, or the datapath's type; empty for the Open_vSwitch table.
 	Name string
 	// Bridge and Port are what to create or to change to.
 	Bridge Bridge
 	Port   Port
-	// Set and Remove are keys of external_ids.
+	// Set and Remove are keys of external_ids, or of capabilities.
 	Set    map[string]string
 	Remove []string
 }
@@ -44,6 +47,7 @@ const (
 	CreatePort
 	UpdatePort
 	DeletePort
+	SetCapabilities
 )
 
 // String describes the change for logs.
@@ -63,6 +67,8 @@ func (c Change) String() string {
 		return "update port " + c.Name
 	case DeletePort:
 		return "delete port " + c.Name
+	case SetCapabilities:
+		return fmt.Sprintf("capabilities of datapath %s: %v", c.Name, c.Set)
 	}
 	return "unknown change"
 }
@@ -93,6 +99,11 @@ func Plan(s State, d Desired) []Change {
 			b.OtherConfig = merge(have.OtherConfig, b.OtherConfig)
 			b.ExternalIDs = merge(have.ExternalIDs, b.ExternalIDs)
 			out = append(out, Change{Kind: UpdateBridge, Name: b.Name, Bridge: b})
+		}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(d.Capabilities)) {
+		if have, ok := s.Capabilities[kind]; ok && !contains(have, d.Capabilities[kind]) {
+			out = append(out, Change{Kind: SetCapabilities, Name: kind, Set: d.Capabilities[kind]})
 		}
 	}
 	for _, p := range d.Ports {

@@ -12,6 +12,7 @@ func TestPlan(t *testing.T) {
 		Bridges: map[string]Bridge{
 			"br-a": {Name: "br-a", DatapathType: Netdev, FailMode: FailSecure, ExternalIDs: map[string]string{"foreign": "kept"}},
 		},
+		Capabilities: map[string]map[string]string{Netdev: {"ct_zero_snat": "true", "recirc": "true"}},
 		Ports: map[string]PortState{
 			"br-a": {Port: Port{Name: "br-a", Bridge: "br-a", Type: Internal}},
 			"p":    {Port: Port{Name: "p", Bridge: "br-a", Type: Internal, MTU: 1500, ExternalIDs: map[string]string{"foreign": "kept"}}},
@@ -53,6 +54,10 @@ func TestPlan(t *testing.T) {
 		{"a port on the wrong bridge moves", Desired{Ports: []Port{{Name: "lost", Bridge: "br-a"}}}, []Change{
 			{Kind: DeletePort, Name: "lost"}, {Kind: CreatePort, Name: "lost", Port: Port{Name: "lost", Bridge: "br-a"}},
 		}},
+		{"a capability is hidden, of a datapath that is there", Desired{
+			Capabilities: map[string]map[string]string{Netdev: {"ct_zero_snat": "false"}, System: {"ct_zero_snat": "false"}},
+		}, []Change{{Kind: SetCapabilities, Name: Netdev, Set: map[string]string{"ct_zero_snat": "false"}}}},
+		{"a hidden capability stays hidden", Desired{Capabilities: map[string]map[string]string{Netdev: {"recirc": "true"}}}, nil},
 		{"removal", Desired{AbsentBridges: []string{"br-a", "br-never"}, AbsentPorts: []string{"p", "never"}}, []Change{
 			{Kind: DeletePort, Name: "p"}, {Kind: DeleteBridge, Name: "br-a"},
 		}},

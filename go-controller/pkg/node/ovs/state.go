@@ -68,9 +68,12 @@ type State struct {
 	ExternalIDs map[string]string
 	Bridges     map[string]Bridge
 	Ports       map[string]PortState
+	// Capabilities of the datapaths, by type; a type that ovs-vswitchd has not made yet is missing.
+	Capabilities map[string]map[string]string
 
-	rootUUID    string
-	bridgeUUIDs map[string]string
+	rootUUID      string
+	bridgeUUIDs   map[string]string
+	datapathUUIDs map[string]string
 }
 
 // BridgeID changes when the bridge is deleted and made again; it is empty when there is no such bridge.
@@ -91,7 +94,8 @@ func WithBridgeID(s State, bridge, id string) State {
 // Monitors are the tables and columns that State needs.
 func Monitors() []ovsdb.Monitor {
 	return []ovsdb.Monitor{
-		{Table: vswitchdb.OpenvSwitchTable, Columns: []string{"bridges", "external_ids"}},
+		{Table: vswitchdb.OpenvSwitchTable, Columns: []string{"bridges", "datapaths", "external_ids"}},
+		{Table: vswitchdb.DatapathTable, Columns: []string{"capabilities"}},
 		{Table: vswitchdb.BridgeTable, Columns: []string{"name", "datapath_type", "fail_mode", "other_config", "external_ids", "ports"}},
 		{Table: vswitchdb.PortTable, Columns: []string{"name", "interfaces"}},
 		{Table: vswitchdb.InterfaceTable, Columns: []string{"name", "type", "mac", "mtu_request", "external_ids", "ofport", "error", "options"}},
@@ -100,9 +104,17 @@ func Monitors() []ovsdb.Monitor {
 
 // Observe reads the state from the connection's cache.
 func Observe(c *ovsdb.Client) State {
-	s := State{Bridges: map[string]Bridge{}, Ports: map[string]PortState{}, bridgeUUIDs: map[string]string{}}
+	s := State{
+		Bridges: map[string]Bridge{}, Ports: map[string]PortState{}, Capabilities: map[string]map[string]string{}, bridgeUUIDs: map[string]string{},
+	}
+	datapaths := ovsdb.Rows[vswitchdb.Datapath](c)
 	for uuid, root := range ovsdb.Rows[vswitchdb.OpenvSwitch](c) {
-		s.rootUUID, s.ExternalIDs = uuid, root.ExternalIDs
+		s.rootUUID, s.ExternalIDs, s.datapathUUIDs = uuid, root.ExternalIDs, root.Datapaths
+		for kind, datapath := range root.Datapaths {
+			if row := datapaths[datapath]; row != nil && len(row.Capabilities) > 0 {
+				s.Capabilities[kind] = row.Capabilities
+			}
+		}
 	}
 	ports := ovsdb.Rows[vswitchdb.Port](c)
 	interfaces := ovsdb.Rows[vswitchdb.Interface](c)
