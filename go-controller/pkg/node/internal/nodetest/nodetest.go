@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -135,34 +136,75 @@ func Try(command string) (string, error) {
 
 // Process is a daemon of the test's.
 type Process struct {
-	cmd  *exec.Cmd
+	argv []string
 	done chan struct{}
 	// outcome is how it ended; read it after done.
 	outcome error
 	log     string
+
+	mu  sync.Mutex
+	cmd *exec.Cmd
+	// again says that it is started again after a segmentation fault.
+	again bool
 }
 
 // Start runs a daemon in the foreground, with its output in a file that is shown when the test fails.
 func Start(t *testing.T, command string) *Process {
 	t.Helper()
-	fields := strings.Fields(command)
-	p := &Process{done: make(chan struct{}), log: filepath.Join(t.TempDir(), filepath.Base(fields[0])+".log")}
-	out, err := os.Create(p.log)
-	must(t, err)
-	defer out.Close()
-	p.cmd = exec.CommandContext(context.Background(), fields[0], fields[1:]...)
-	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p := &Process{argv: strings.Fields(command), done: make(chan struct{})}
+	p.begin(t)
+	return p
+}
+
+func (p *Process) begin(t *testing.T) {
+	t.Helper()
+	name := p.argv[0]
+	p.log = filepath.Join(t.TempDir(), filepath.Base(name)+".log")
 	must(t, p.start())
 	t.Cleanup(func() {
-		p.reportCrash(t, fields[0])
+		p.reportCrash(t, name)
 		p.Kill()
 		if t.Failed() {
 			data, _ := os.ReadFile(p.log)
-			t.Logf("%s:\n%s", fields[0], tail(string(data), 4000))
+			t.Logf("%s:\n%s", name, tail(string(data), 4000))
 		}
 	})
-	return p
+}
+
+// exec starts the program once; what it prints is added to the log.
+func (p *Process) exec() error {
+	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	cmd := exec.CommandContext(context.Background(), p.argv[0], p.argv[1:]...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cmd = cmd
+	return cmd.Start()
+}
+
+// wait waits until the program has ended for good.
+func (p *Process) wait() error {
+	for {
+		p.mu.Lock()
+		cmd := p.cmd
+		p.mu.Unlock()
+		err := cmd.Wait()
+		status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+		p.mu.Lock()
+		again := p.again && status.Signaled() && status.Signal() == syscall.SIGSEGV
+		p.mu.Unlock()
+		if !again {
+			return err
+		}
+		if err := p.exec(); err != nil {
+			return err
+		}
+	}
 }
 
 // reportCrash tells of a process that has ended before the test has.
@@ -182,10 +224,10 @@ func (p *Process) start() error {
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
+		err := p.exec()
 		started <- err
 		if err == nil {
-			p.outcome = p.cmd.Wait()
+			p.outcome = p.wait()
 			close(p.done)
 		}
 	}()
@@ -196,14 +238,21 @@ func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
 // Kill ends the process without a chance to clean up.
 func (p *Process) Kill() {
+	p.mu.Lock()
+	p.again = false
 	_ = p.cmd.Process.Kill()
+	p.mu.Unlock()
 	<-p.done
 }
 
 // Signal sends a signal and waits for the end.
 func (p *Process) Signal(t *testing.T, s os.Signal) {
 	t.Helper()
-	must(t, p.cmd.Process.Signal(s))
+	p.mu.Lock()
+	p.again = false
+	err := p.cmd.Process.Signal(s)
+	p.mu.Unlock()
+	must(t, err)
 	<-p.done
 }
 
@@ -254,4 +303,8 @@ func Eventually(t *testing.T, limit time.Duration, check func() error) time.Dura
 }
 
 // Pid is the process' id.
-func (p *Process) Pid() int { return p.cmd.Process.Pid }
+func (p *Process) Pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd.Process.Pid
+}
