@@ -63,10 +63,10 @@ func (l *live) addTestService(s testService) {
 		}
 	}
 	l.do(func() {
-		l.services.Put(svc)
 		for _, f := range families {
 			l.endpointSlices.Put(f)
 		}
+		l.services.Put(svc) // Last: rows of the service have all endpoints from the first.
 	})
 }
 
@@ -223,24 +223,27 @@ func TestNodePortsAndAffinity(t *testing.T) {
 			t.Errorf("variables of n3 are %s, want %s", variables, want)
 		}
 	}
+	// Which pod has which address is not given.
+	near, far := strings.Fields(l.address("b2")), strings.Fields(l.address("b3"))
+	here := strings.NewReplacer("NEAR4", near[0], "NEAR6", near[1], "FAR4", far[0], "FAR6", far[1]).Replace
 	flows := map[string]string{"GR_n3": l.sb.Ctl("lflow-list", "GR_n3"), "n3": l.sb.Ctl("lflow-list", "n3")}
 	for _, c := range []struct{ datapath, match, action string }{
-		{"GR_n3", "ip4.dst == ^NODEIP_IPv4_0 && sctp && sctp.dst == 30001", "ct_lb_mark(backends=10.128.0.4:8080; force_snat)"},
-		{"GR_n3", "ip6.dst == ^NODEIP_IPv6_0 && udp && udp.dst == 30001", "ct_lb_mark(backends=[fd01::4]:8080; force_snat)"},
-		{"n3", "ip4.dst == ^NODEIP_IPv4_0 && tcp.dst == 30001", "ct_lb_mark(backends=10.128.0.4:8080)"},
-		{"n3", "ip6.dst == ^NODEIP_IPv6_0 && tcp.dst == 30001", "ct_lb_mark(backends=[fd01::4]:8080)"},
-		{"GR_n3", "ip4.dst == 10.128.2.4", `commit_lb_aff(vip = "172.30.0.2:80", backend = "10.128.2.4:8080", proto = tcp, timeout = 7)`},
-		{"GR_n3", "ip6.dst == fd01:0:0:1::4", `commit_lb_aff(vip = "[fd00:172:18::13]:30002", backend = "[fd01:0:0:1::4]:8080", proto = udp, timeout = 7)`},
-		{"n3", "ip4.dst == 10.128.2.4", `commit_lb_aff(vip = "172.18.0.13:30002", backend = "10.128.2.4:8080", proto = sctp, timeout = 7)`},
+		{"GR_n3", "ip4.dst == ^NODEIP_IPv4_0 && sctp && sctp.dst == 30001", "ct_lb_mark(backends=NEAR4:8080; force_snat)"},
+		{"GR_n3", "ip6.dst == ^NODEIP_IPv6_0 && udp && udp.dst == 30001", "ct_lb_mark(backends=[NEAR6]:8080; force_snat)"},
+		{"n3", "ip4.dst == ^NODEIP_IPv4_0 && tcp.dst == 30001", "ct_lb_mark(backends=NEAR4:8080)"},
+		{"n3", "ip6.dst == ^NODEIP_IPv6_0 && tcp.dst == 30001", "ct_lb_mark(backends=[NEAR6]:8080)"},
+		{"GR_n3", "ip4.dst == FAR4", `commit_lb_aff(vip = "172.30.0.2:80", backend = "FAR4:8080", proto = tcp, timeout = 7)`},
+		{"GR_n3", "ip6.dst == FAR6", `commit_lb_aff(vip = "[fd00:172:18::13]:30002", backend = "[FAR6]:8080", proto = udp, timeout = 7)`},
+		{"n3", "ip4.dst == FAR4", `commit_lb_aff(vip = "172.18.0.13:30002", backend = "FAR4:8080", proto = sctp, timeout = 7)`},
 		{"n3", "ip4.dst == 172.30.0.3 && tcp.dst == 80", `hash_fields="ip_src"`},
 		{"n3", "ip6.dst == fd02::3 && tcp.dst == 80", `hash_fields="eth_src,ip_src"`},
 		{"GR_n3", "ip4.dst == ^NODEIP_IPv4_0 && udp && udp.dst == 30003", `hash_fields="ip_src"`},
 	} {
 		if !slices.ContainsFunc(strings.Split(flows[c.datapath], "\n"), func(flow string) bool {
 			match, action, _ := strings.Cut(flow, "action=")
-			return strings.Contains(match, c.match) && strings.Contains(action, c.action)
+			return strings.Contains(match, here(c.match)) && strings.Contains(action, here(c.action))
 		}) {
-			t.Errorf("%s has no flow matching %s that does %s", c.datapath, c.match, c.action)
+			t.Errorf("%s has no flow matching %s that does %s", c.datapath, here(c.match), here(c.action))
 		}
 	}
 	if strings.Contains(flows["GR_n3"], "172.18.0.12:30002") {

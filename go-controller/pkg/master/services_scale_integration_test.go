@@ -38,10 +38,10 @@ func TestManyServices(t *testing.T) {
 	before, start := l.nb.Transactions(), time.Now()
 	for i := range services {
 		l.do(func() {
+			l.putEndpoints(fmt.Sprintf("s%d", i), fmt.Sprintf("10.128.0.%d@n0", i%250), fmt.Sprintf("10.128.2.%d@n1", i%250))
 			l.putService(fmt.Sprintf("s%d", i), fmt.Sprintf("172.30.%d.%d", 1+i/250, i%250), func(s *kube.Service) {
 				s.Ports[0].NodePort = uint16(30000 + i)
 			})
-			l.putEndpoints(fmt.Sprintf("s%d", i), fmt.Sprintf("10.128.0.%d@n0", i%250), fmt.Sprintf("10.128.2.%d@n1", i%250))
 		})
 	}
 	rows := func() int { return len(strings.Fields(l.nb.Ctl("--bare", "--columns=name", "list", "Load_Balancer"))) }
@@ -96,7 +96,7 @@ func TestManyEndpoints(t *testing.T) {
 		address = address.Next()
 	}
 	l.do(func() { l.putService("large", "172.30.0.9") })
-	l.await("the service is served", l.quiet)
+	l.await("the service is served", func() bool { return l.engine.store.Generation(serviceOwner("ns/large")) != 0 && l.quiet() })
 	first := l.change("large", endpoints[:4999]...)
 	before := l.nb.Transactions()
 	second := l.change("large", endpoints...)
