@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -203,7 +204,7 @@ func (c externalCheck) healthCheckNodePort() {
 				defer cancel()
 				body, err := httpGet(ctx, c.outside, port(node.Address(is4), at), "/")
 				if has := i < len(c.backends); (err == nil) != has {
-					return fmt.Errorf("health check of %s answers %q, %v; it has a backend: %v", node, body, err, has)
+					return errors.Join(fmt.Errorf("health check of %s answers %q; it has a backend: %v", node, body, has), err)
 				}
 				return nil
 			})

@@ -310,7 +310,8 @@ func (c serviceCheck) portChanges() {
 	})
 }
 
-// endpointLeaves: a second after a backend has lost the label it gets no new connection, and none fails.
+// endpointLeaves: a second after a backend has lost the label it gets no new connection, and none fails; but a datagram's answer
+// that is under way when the connections to the backend are forgotten is lost.
 func (c serviceCheck) endpointLeaves() {
 	s := c.service("leaving", spread)
 	c.eachProtocol(s, func(at netip.AddrPort, proto string) { c.mustSpread(c.near, proto, at, c.backends...) })
@@ -324,10 +325,13 @@ func (c serviceCheck) endpointLeaves() {
 // watchLeaver asks for two seconds; leaver may answer in the first.
 func (c serviceCheck) watchLeaver(s *corev1.Service, leaver string, left time.Time) {
 	var last time.Duration
+	lost := map[netip.AddrPort]int{}
 	for time.Since(left) < 2*time.Second {
 		c.eachProtocol(s, func(at netip.AddrPort, proto string) {
 			name, err := askName(c.ctx, c.near, proto, at)
 			switch {
+			case err != nil && proto == udp && lost[at] == 0:
+				lost[at]++
 			case err != nil:
 				c.Errorf("while an endpoint leaves, %s → %s over %s: %v", c.near, at, proto, err)
 			case name == leaver:

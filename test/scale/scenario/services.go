@@ -70,10 +70,18 @@ func (s Services) Run(ctx context.Context, env Env) (*report.Result, error) {
 	}{{"nodes", r.nodes}, {"services", r.all}, {"one at a time", r.single}, {"wide", r.wide}, {"restart", r.restart}} {
 		progress("%s: %s", s.ID, phase.name)
 		if err := phase.do(ctx); err != nil {
-			return nil, fmt.Errorf("%s: %s: %w\nlast lines of the master's log:\n%s", s.ID, phase.name, err, cluster.master.Tail())
+			return nil, fmt.Errorf("%s: %s: %w\nlast lines of the master's log:\n%s", s.ID, phase.name, err, r.masterLog())
 		}
 	}
 	return result, nil
+}
+
+// masterLog is empty while there is no master.
+func (r *serviceRun) masterLog() string {
+	if r.cluster.master == nil {
+		return ""
+	}
+	return r.cluster.master.Tail()
 }
 
 func (r *serviceRun) nodes(ctx context.Context) error {
