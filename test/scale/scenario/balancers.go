@@ -20,8 +20,9 @@ type balancers struct {
 	client *ovsdb.Client
 
 	mu sync.Mutex
-	// backends counts those of each frontend.
-	backends map[string]int
+	// backends counts those of each frontend by row: a frontend that moves to another row has two for a moment, as
+	// the rows of one transaction come in any order.
+	backends map[string]map[string]int
 	changed  chan struct{}
 }
 
@@ -30,7 +31,7 @@ func watchBalancers(ctx context.Context, nb *harness.Database) (*balancers, erro
 	if err != nil {
 		return nil, err
 	}
-	b := &balancers{backends: map[string]int{}, changed: make(chan struct{})}
+	b := &balancers{backends: map[string]map[string]int{}, changed: make(chan struct{})}
 	b.client, err = ovsdb.Connect(ctx, ovsdb.Options{
 		Database: full.Name(), Model: full, Endpoints: []string{nb.Remote},
 		Monitors: []ovsdb.Monitor{{Table: nbdb.LoadBalancerTable, Columns: []string{"name", "vips"}}},
@@ -51,20 +52,37 @@ func (b *balancers) update(old, now model.Model) {
 	defer b.mu.Unlock()
 	if lb, ok := old.(*nbdb.LoadBalancer); ok {
 		for vip := range lb.Vips {
-			delete(b.backends, vip)
+			delete(b.backends[vip], lb.UUID)
 		}
 	}
 	if lb, ok := now.(*nbdb.LoadBalancer); ok {
 		for vip, backends := range lb.Vips {
-			if backends == "" {
-				b.backends[vip] = 0
-				continue
+			if b.backends[vip] == nil {
+				b.backends[vip] = map[string]int{}
 			}
-			b.backends[vip] = 1 + strings.Count(backends, ",")
+			b.backends[vip][lb.UUID] = count(backends)
 		}
 	}
 	close(b.changed)
 	b.changed = make(chan struct{})
+}
+
+// count returns how many backends a list has.
+func count(backends string) int {
+	if backends == "" {
+		return 0
+	}
+	return 1 + strings.Count(backends, ",")
+}
+
+// has tells whether a frontend has that many backends.
+func (b *balancers) has(frontend string, backends int) bool {
+	for _, n := range b.backends[frontend] {
+		if n == backends {
+			return true
+		}
+	}
+	return false
 }
 
 // wait returns when each of the frontends has that many backends.
@@ -73,8 +91,8 @@ func (b *balancers) wait(ctx context.Context, backends int, frontends ...string)
 		b.mu.Lock()
 		missing, changed := "", b.changed
 		for _, f := range frontends {
-			if n, ok := b.backends[f]; !ok || n != backends {
-				missing = fmt.Sprintf("frontend %s has %d backends (there: %v), want %d", f, n, ok, backends)
+			if !b.has(f, backends) {
+				missing = fmt.Sprintf("frontend %s has rows with %v backends, want %d", f, b.backends[f], backends)
 				break
 			}
 		}
