@@ -24,7 +24,6 @@ const (
 
 // Priorities of tableEntry.
 const (
-	priorityMasked          = 501
 	priorityMasquerade      = 500
 	priorityMasqueradeGuard = 400
 	priorityTunnelIn        = 205
@@ -185,11 +184,11 @@ func (b *builder) connections(v4 bool) {
 	}
 }
 
-func (b *builder) commit(mark int) of.Action {
+func (b *builder) commit(mark uint32) of.Action {
 	return of.CT{Zone: names.ZoneGateway, Commit: true, Mark: mark}.Action()
 }
 
-func (b *builder) answers(v4 bool, mark, port int) {
+func (b *builder) answers(v4 bool, mark uint32, port int) {
 	for _, state := range []of.Field{of.Established(), of.Related()} {
 		b.add(rule{tableInbound, priorityConnection, "answers go to whom they are for"},
 			match(of.IP(v4), state, of.CTMark(mark)), of.Output(port))

@@ -81,7 +81,11 @@ func (b Bridge) ensure(ctx context.Context, flows []Flow, partial bool) ([]Chang
 func (b Bridge) diff(ctx context.Context, flows []Flow) ([]byte, error) {
 	var in bytes.Buffer
 	for _, f := range flows {
-		fmt.Fprintf(&in, "cookie=%#x,%s\n", b.Cookie, f.Text())
+		text, err := f.Text(b.Cookie)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintln(&in, text)
 	}
 	out, err := run(ctx, &in, openflow, timeout, "--no-names", "diff-flows", b.target(), "/dev/stdin")
 	var status *exec.ExitError

@@ -2,7 +2,8 @@ package openflow
 
 import (
 	"fmt"
-	"strings"
+
+	"github.com/digitalocean/go-openvswitch/ovs"
 )
 
 // Flow is one entry of a flow table.
@@ -15,27 +16,18 @@ type Flow struct {
 	Purpose string
 }
 
-// Text returns the flow as ovs-ofctl(8) reads it, without a cookie.
-func (f Flow) Text() string {
-	return fmt.Sprintf("%s actions=%s", f.key(), f.actions())
-}
-
-// key is what makes a flow unique on a bridge.
-func (f Flow) key() string {
-	parts := []string{fmt.Sprintf("table=%d,priority=%d", f.Table, f.Priority)}
-	for _, m := range f.Match {
-		parts = append(parts, string(m))
+// Text returns the flow as ovs-ofctl(8) reads it. The error says which value no flow can have.
+func (f Flow) Text(cookie uint64) (string, error) {
+	out := ovs.Flow{Table: f.Table, Priority: f.Priority, Cookie: cookie, Actions: f.Actions}
+	for _, field := range f.Match {
+		field(&out)
 	}
-	return strings.Join(parts, ",")
-}
-
-func (f Flow) actions() string {
-	if len(f.Actions) == 0 {
-		return "drop"
+	if len(out.Actions) == 0 {
+		out.Actions = []Action{ovs.Drop()}
 	}
-	parts := make([]string, len(f.Actions))
-	for i, a := range f.Actions {
-		parts[i] = string(a)
+	text, err := out.MarshalText()
+	if err != nil {
+		return "", fmt.Errorf("flow for %q: %w", f.Purpose, err)
 	}
-	return strings.Join(parts, ",")
+	return string(text), nil
 }

@@ -54,13 +54,17 @@ func TestChanges(t *testing.T) {
 func TestText(t *testing.T) {
 	f := Flow{Table: 1, Priority: 5, Match: []Field{InPort(Local), Transport(false, SCTP), IPDst(netip.MustParsePrefix("fd02::9/112")), PortDst(80)},
 		Actions: []Action{CT{Zone: 3, Commit: true, Mark: 2, Table: 4}.Action(), SetIPSrc(netip.MustParseAddr("fd69::2")), SetIPDst(netip.MustParseAddr("10.0.0.1")), Output(Local), ContinueIn(0)}}
-	want := "table=1,priority=5,in_port=LOCAL,sctp6,ipv6_dst=fd02::/112,tp_dst=80 actions=" +
-		"ct(commit,table=4,zone=3,exec(set_field:0x2->ct_mark)),set_field:fd69::2->ipv6_src,set_field:10.0.0.1->ip_dst,LOCAL,resubmit(,0)"
-	if diff := cmp.Diff(want, f.Text()); diff != "" {
-		t.Errorf("text (-want +got):\n%s", diff)
+	want := "priority=5,sctp6,in_port=LOCAL,ipv6_dst=fd02::/112,tp_dst=80,table=1,idle_timeout=0,cookie=0x0000000000000007,actions=" +
+		"ct(commit,table=4,zone=3,exec(set_field:0x2->ct_mark)),set_field:fd69::2->ipv6_src,set_field:10.0.0.1->ip_dst,local,resubmit(,0)"
+	got, err := f.Text(7)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("text (-want +got), %v:\n%s", err, diff)
 	}
-	if got := (Flow{}).Text(); got != "table=0,priority=0 actions=drop" {
-		t.Errorf("no actions are %q", got)
+	if got, err := (Flow{}).Text(0); err != nil || got != "priority=0,table=0,idle_timeout=0,actions=drop" {
+		t.Errorf("no actions are %q, %v", got, err)
+	}
+	if got, err := (Flow{Match: []Field{PortDst(80)}, Actions: []Action{CT{}.Action(), SetIPSrc(netip.Addr{}), Output(-7)}}).Text(0); err == nil {
+		t.Errorf("an impossible port is %q", got)
 	}
 }
 
