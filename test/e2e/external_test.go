@@ -6,11 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/ovnkube/ovnkube/test/e2e/traffic"
 	"github.com/ovnkube/ovnkube/test/lab/plan"
@@ -50,6 +53,9 @@ func testExternalServices(e *env) {
 		{"ExternalIP", externalCheck.externalIP},
 		{"LoadBalancer", externalCheck.loadBalancer},
 		{"ExternalTrafficLocal", externalCheck.externalTrafficLocal},
+		{"PolicyChanges", externalCheck.policyChanges},
+		{"InternalPolicyIsInternal", externalCheck.internalPolicy},
+		{"LocalHostEndpoint", externalCheck.localHostEndpoint},
 		{"HealthCheckNodePort", externalCheck.healthCheckNodePort},
 	} {
 		e.part(part.name, func(e *env) {
@@ -57,6 +63,71 @@ func testExternalServices(e *env) {
 			c.env = e
 			part.run(c)
 		})
+	}
+}
+
+// policyChanges: a node port follows a change of the policy, there and back.
+func (c externalCheck) policyChanges() {
+	s := c.service("changing", spread, kind(corev1.ServiceTypeNodePort))
+	for _, policy := range []corev1.ServiceExternalTrafficPolicy{
+		corev1.ServiceExternalTrafficPolicyCluster, corev1.ServiceExternalTrafficPolicyLocal, corev1.ServiceExternalTrafficPolicyCluster,
+	} {
+		s.Spec.ExternalTrafficPolicy = policy
+		var err error
+		s, err = c.client.CoreV1().Services(c.ns).Update(c.ctx, s, metav1.UpdateOptions{})
+		c.must(err)
+		want := c.backends
+		if policy == corev1.ServiceExternalTrafficPolicyLocal {
+			want = c.backends[:1]
+		}
+		for _, is4 := range c.families() {
+			for proto, at := range nodePorts(s) {
+				c.eventually(5*time.Second, func() error { return c.spreads(proto, port(c.nodes[0].Address(is4), at), want) })
+			}
+		}
+	}
+}
+
+// spreads is mustSpread for a state that is on its way.
+func (c externalCheck) spreads(proto string, at netip.AddrPort, want []string) error {
+	got := answered{}
+	for range enough {
+		name, err := askName(c.ctx, c.outside, proto, at)
+		if err != nil {
+			return err
+		}
+		got[name]++
+	}
+	if who := slices.Sorted(maps.Keys(got)); !slices.Equal(who, want) {
+		return fmt.Errorf("%s was answered over %s by %s, want each of %v", at, proto, got, want)
+	}
+	return nil
+}
+
+// internalPolicy: internalTrafficPolicy Local says nothing about node ports.
+func (c externalCheck) internalPolicy() {
+	local := corev1.ServiceInternalTrafficPolicyLocal
+	s := c.service("internal", spread, kind(corev1.ServiceTypeNodePort), func(s *corev1.Service) { s.Spec.InternalTrafficPolicy = &local })
+	for _, from := range []traffic.Place{c.outside, c.nodes[2]} {
+		for _, is4 := range c.families() {
+			for proto, at := range nodePorts(s) {
+				c.mustSpread(from, proto, port(c.nodes[2].Address(is4), at), c.backends...)
+			}
+		}
+	}
+}
+
+// localHostEndpoint: a backend in its node's network, as those of ingress controllers often are, is reached with policy Local.
+func (c externalCheck) localHostEndpoint() {
+	c.start("in-host", onNode(c.Nodes()[0]), hostNetwork, labelled("in-host"))
+	s := c.service("in-host", kind(corev1.ServiceTypeNodePort), func(s *corev1.Service) {
+		s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+		s.Spec.Ports[0].TargetPort, s.Spec.Ports[1].TargetPort = intstr.FromInt32(hostHTTPPort), intstr.FromInt32(hostUDPPort)
+	})
+	for _, is4 := range c.families() {
+		for proto, at := range nodePorts(s) {
+			c.mustSpread(c.outside, proto, port(c.nodes[0].Address(is4), at), c.Nodes()[0])
+		}
 	}
 }
 

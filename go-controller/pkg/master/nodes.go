@@ -38,13 +38,19 @@ func (e *engine) reconcileNode(name string) error {
 	}
 	n.leaving, n.unwired, n.uid = false, false, node.UID
 	delete(e.blocked, name)
-	if err := e.wireNode(node, n); err != nil {
+	rows, err := e.wireNode(node, n)
+	if err != nil {
 		e.complain(key{nodeKey, name}, node.Ref(), reasonNorthboundFailed, err.Error())
 		return err
 	}
 	e.annotateNode(node, n)
 	e.wakeWaiting(name)
 	e.countSubnets()
+	// Last: what services need of a node (two Nodes with one chassis cannot both have it) keeps no pod from its network.
+	if err := e.service.node(e.serviceNode(node, rows)); err != nil {
+		e.complain(key{nodeKey, name}, node.Ref(), reasonNorthboundFailed, err.Error())
+		return err
+	}
 	return nil
 }
 
@@ -87,8 +93,8 @@ func (e *engine) claimNodeID(node *kube.Node) {
 	}
 }
 
-// wireNode hands in the node's rows.
-func (e *engine) wireNode(node *kube.Node, n *nodeState) error {
+// wireNode hands in the node's rows and returns them.
+func (e *engine) wireNode(node *kube.Node, n *nodeState) (nbstate.Desired, error) {
 	k := key{nodeKey, node.Name}
 	addresses, err := hostAddressesOf(node)
 	if err != nil {
@@ -99,10 +105,7 @@ func (e *engine) wireNode(node *kube.Node, n *nodeState) error {
 	}
 	rows, err := e.nodeRows(node, n)
 	e.complainGateway(node, err)
-	if err := e.set(nodeOwner(node.Name), rows); err != nil {
-		return err
-	}
-	return e.service.node(e.serviceNode(node, rows))
+	return rows, e.set(nodeOwner(node.Name), rows)
 }
 
 // nodeRows returns the node's rows; also with an error, which says why there is no gateway router among them.

@@ -324,3 +324,22 @@ func TestSubnetIsFreeOnlyWhenAllOfTheNodeIsGone(t *testing.T) {
 		})
 	}
 }
+
+// A machine that was renamed has two Nodes with its chassis for a while. Both get what their pods need.
+func TestTwoNodesWithOneChassis(t *testing.T) {
+	h := newTest(t)
+	for _, name := range []string{"old", "new"} {
+		h.addNode(name)
+		h.annotateNode(name, map[string]string{names.NodeChassisIDAnnotation: "chassis", names.L3GatewayConfigAnnotation: goodGateway})
+	}
+	h.start()
+	h.settle()
+	for _, name := range []string{"old", "new"} {
+		if h.subnetsOf(name) == "" || !h.wired(name) {
+			t.Errorf("%s has subnets %q, wired %v", name, h.subnetsOf(name), h.wired(name))
+		}
+	}
+	if len(h.events) != 1 {
+		t.Errorf("events: %v, want one that tells of the conflict", h.events)
+	}
+}

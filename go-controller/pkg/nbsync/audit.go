@@ -55,8 +55,11 @@ func (s *Syncer) auditMembers(db *database, v nbstate.View, t *table, snapshots 
 	for _, m := range snapshots[t.name] {
 		id, ours := db.idOf(v, t, m)
 		key := nbstate.Key{Table: t.name, ID: id}
+		if !ours {
+			continue
+		}
 		owner, ok := db.ownerOf(v, key)
-		if !ours || !ok {
+		if !ok {
 			continue
 		}
 		for name, c := range t.shared {

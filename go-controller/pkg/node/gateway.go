@@ -71,12 +71,13 @@ func (a *Agent) reconcileGateway(ctx context.Context) error {
 func (a *Agent) ensureFlows(ctx context.Context, f gateway.Facts) error {
 	ensure := a.flows.Ensure
 	if a.cfg.GatewayMode == names.GatewayModeShared {
-		f.Ports = a.frontends(f.Addresses).ServicePorts(a.services.All())
+		// Asked before the services are read: a list that is completed in between must not pass for a complete one.
 		select {
 		case <-a.services.Synced():
 		default:
 			ensure = a.flows.Add // flows of services that are not known yet are not superfluous
 		}
+		f.Ports = a.frontends(f.Addresses).ServicePorts(a.services.All())
 	}
 	changes, err := ensure(ctx, gateway.Flows(f))
 	if err != nil {

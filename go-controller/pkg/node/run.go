@@ -157,6 +157,9 @@ func (a *Agent) databaseEvent(m model.Model) {
 		a.loops.chassis.Wake()
 		a.loops.mgmtport.Wake()
 		return
+	case *vswitchdb.Datapath: // ovs-vswitchd has written what it can
+		a.loops.chassis.Wake()
+		return
 	case *vswitchdb.Bridge:
 		name = row.Name
 	case *vswitchdb.Port:

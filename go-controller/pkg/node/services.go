@@ -24,11 +24,12 @@ func (a *Agent) prepareServices() {
 		},
 		Changed: a.outcomeChanged,
 	})
-	everywhere := a.frontends([]netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()})
 	ports := func(s *kube.Service) []gateway.ServicePort {
 		if s == nil {
 			return nil
 		}
+		// The datapath is chosen later than this is prepared.
+		everywhere := a.frontends([]netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()})
 		return everywhere.ServicePorts([]*kube.Service{s})
 	}
 	a.services.OnChange(func(_ string, before, after *kube.Service) {
@@ -42,7 +43,7 @@ func (a *Agent) prepareServices() {
 func (a *Agent) runServices(ctx context.Context) {
 	health := healthcheck.New(healthcheck.Options{
 		Services: a.services, Slices: a.slices, Index: a.endpoints, Node: a.cfg.NodeName, Events: a.events,
-		Healthy: func() bool { return a.Ready() == nil },
+		Healthy: func() bool { return a.Ready() == nil && a.loops.gateway.Err() == nil && a.rules.Loop().Err() == nil },
 	})
 	var wg sync.WaitGroup
 	for _, run := range []func(context.Context){

@@ -224,6 +224,9 @@ func (b *builder) neighbours() {
 	for _, t := range []of.ICMPv6Type{of.RouterAdvertisement, of.NeighbourAdvertisement} {
 		b.add(rule{tableInbound, priorityNeighbours, "neighbours and routers (IPv6) are known to both"}, match(of.ICMPv6(t)), both...)
 	}
+	for _, tooBig := range []of.Field{of.FragmentationNeeded(), of.ICMPv6(of.PacketTooBig)} {
+		b.add(rule{tableInbound, priorityNeighbours, "path MTUs concern both: services' answers are not tracked here"}, match(tooBig), both...)
+	}
 	for _, v4 := range []bool{true, false} {
 		b.add(rule{tableInbound, priorityBFD, "liveness of next hops concerns both"},
 			match(of.Transport(v4, of.UDP), of.PortDst(bfdPort)), both...)

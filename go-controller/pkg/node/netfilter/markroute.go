@@ -92,7 +92,8 @@ func ensureMarkRule(v4 bool) error {
 // removeMarkRules is for the end. The routes go with the management port.
 func removeMarkRules() error {
 	for _, v4 := range []bool{true, false} {
-		if err := netlink.RuleDel(markRule(v4)); err != nil && !errors.Is(err, unix.ENOENT) {
+		err := netlink.RuleDel(markRule(v4))
+		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EAFNOSUPPORT) { // the kernel may be without IPv6
 			return fmt.Errorf("delete routing rule: %w", err)
 		}
 	}

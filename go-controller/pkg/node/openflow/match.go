@@ -26,8 +26,9 @@ const (
 // ICMPv6Type is a type of ICMPv6 messages.
 type ICMPv6Type uint8
 
-// Types of neighbour discovery (RFC 4861).
+// Types of neighbour discovery (RFC 4861) and of path MTU discovery (RFC 4443).
 const (
+	PacketTooBig           ICMPv6Type = 2
 	RouterAdvertisement    ICMPv6Type = 134
 	NeighbourAdvertisement ICMPv6Type = 136
 )
@@ -68,6 +69,15 @@ func ICMPv6(t ICMPv6Type) Field {
 	return func(f *ovs.Flow) {
 		f.Protocol = ovs.ProtocolICMPv6
 		f.Matches = append(f.Matches, ovs.ICMP6Type(uint8(t)))
+	}
+}
+
+// FragmentationNeeded matches the messages of IPv4's path MTU discovery (RFC 1191); IP is implied.
+func FragmentationNeeded() Field {
+	const unreachable, needed = 3, 4
+	return func(f *ovs.Flow) {
+		f.Protocol = ovs.ProtocolICMPv4
+		f.Matches = append(f.Matches, ovs.ICMPType(unreachable), ovs.ICMPCode(needed))
 	}
 }
 

@@ -59,7 +59,9 @@ func portFrontends(s *kube.Service, p *kube.ServicePort, v4 bool, c *Cluster) []
 	var out []frontend
 	for _, a := range ofFamily(s.ClusterIPs, v4) {
 		f := base
-		f.vip, f.on = netip.AddrPortFrom(a, p.Port).String(), map[kind]selection{switches: inside, routers: inside}
+		// To routers come clients of the other addresses, too: the host's netfilter makes them the cluster IP. For its own clients
+		// it sees to the policy itself.
+		f.vip, f.on = netip.AddrPortFrom(a, p.Port).String(), map[kind]selection{switches: inside, routers: {}}
 		out = append(out, f)
 	}
 	// The policy for outside traffic is about clients outside: pods are served by all endpoints, as by kube-proxy.

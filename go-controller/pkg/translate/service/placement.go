@@ -142,8 +142,10 @@ func (f *frontend) put(p *placement, at place, k kind, of *pool, n *Node) {
 	texts := make([]string, len(chosen))
 	for i, e := range chosen {
 		if k == routers && n != nil && slices.Contains(n.Addresses, e.Addr()) {
-			// On its gateway router the node's address stands for the router itself.
+			// On its gateway router the node's address stands for the router itself. The host takes such packets from the
+			// router's own address alone.
 			e = netip.AddrPortFrom(names.MasqueradeHost(f.v4), e.Port())
+			v.keepSource = false
 		}
 		texts[i] = e.String()
 	}
