@@ -44,10 +44,8 @@ func testExternalServices(e *env) {
 		pods = append(pods, newPod(e.ns, c.backends[i], onNode(n), labelled("spread")))
 	}
 	c.pods = e.startAll(pods...)[:len(nodes)]
-	for _, part := range []struct {
-		name string
-		run  func(externalCheck)
-	}{
+	bind := func(e *env) externalCheck { c.env = e; return c }
+	runParts(e, bind, []part[externalCheck]{
 		{"ClusterIPFromNode", externalCheck.clusterIPFromNode},
 		{"NodePort", externalCheck.nodePort},
 		{"ExternalIP", externalCheck.externalIP},
@@ -57,13 +55,7 @@ func testExternalServices(e *env) {
 		{"InternalPolicyIsInternal", externalCheck.internalPolicy},
 		{"LocalHostEndpoint", externalCheck.localHostEndpoint},
 		{"HealthCheckNodePort", externalCheck.healthCheckNodePort},
-	} {
-		e.part(part.name, func(e *env) {
-			c := c
-			c.env = e
-			part.run(c)
-		})
-	}
+	})
 }
 
 // policyChanges: a node port follows a change of the policy, there and back.

@@ -175,10 +175,8 @@ func testServices(e *env) {
 		newPod(e.ns, "in-host", onNode(e.Nodes()[1]), hostNetwork, labelled("host")))
 	places := e.startAll(pods...)
 	fixture := serviceCheck{near: places[len(backends)], loner: places[len(backends)+1], backends: backends}
-	for _, part := range []struct {
-		name string
-		run  func(serviceCheck)
-	}{
+	bind := func(e *env) serviceCheck { fixture.env = e; return fixture }
+	runParts(e, bind, []part[serviceCheck]{
 		{"ClusterIP", serviceCheck.clusterIP},
 		{"NamedPort", serviceCheck.namedPort},
 		{"NoEndpoints", serviceCheck.noEndpoints},
@@ -189,12 +187,19 @@ func testServices(e *env) {
 		{"InternalTrafficLocal", serviceCheck.internalTrafficLocal},
 		{"PortChanges", serviceCheck.portChanges},
 		{"EndpointLeaves", serviceCheck.endpointLeaves},
-	} {
-		e.part(part.name, func(e *env) {
-			c := fixture
-			c.env = e
-			part.run(c)
-		})
+	})
+}
+
+// part of a scenario, with what its parts have in common.
+type part[C any] struct {
+	name string
+	run  func(C)
+}
+
+// runParts runs the parts one after the other, each bound to an env of its own.
+func runParts[C any](e *env, bind func(*env) C, parts []part[C]) {
+	for _, p := range parts {
+		e.part(p.name, func(e *env) { p.run(bind(e)) })
 	}
 }
 

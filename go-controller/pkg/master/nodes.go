@@ -38,7 +38,7 @@ func (e *engine) reconcileNode(name string) error {
 	}
 	n.leaving, n.unwired, n.uid = false, false, node.UID
 	delete(e.blocked, name)
-	rows, err := e.wireNode(node, n)
+	wired, err := e.wireNode(node, n)
 	if err != nil {
 		e.complain(key{nodeKey, name}, node.Ref(), reasonNorthboundFailed, err.Error())
 		return err
@@ -47,7 +47,7 @@ func (e *engine) reconcileNode(name string) error {
 	e.wakeWaiting(name)
 	e.countSubnets()
 	// Last: what services need of a node (two Nodes with one chassis cannot both have it) keeps no pod from its network.
-	if err := e.service.node(e.serviceNode(node, rows)); err != nil {
+	if err := e.service.node(e.serviceNode(node, wired)); err != nil {
 		e.complain(key{nodeKey, name}, node.Ref(), reasonNorthboundFailed, err.Error())
 		return err
 	}
@@ -93,8 +93,8 @@ func (e *engine) claimNodeID(node *kube.Node) {
 	}
 }
 
-// wireNode hands in the node's rows and returns them.
-func (e *engine) wireNode(node *kube.Node, n *nodeState) (nbstate.Desired, error) {
+// wireNode hands in the node's rows and returns what they were made of.
+func (e *engine) wireNode(node *kube.Node, n *nodeState) (topology.Node, error) {
 	k := key{nodeKey, node.Name}
 	addresses, err := hostAddressesOf(node)
 	if err != nil {
@@ -103,20 +103,20 @@ func (e *engine) wireNode(node *kube.Node, n *nodeState) (nbstate.Desired, error
 	for _, other := range e.hosts.set(node, addresses) {
 		e.worker.Add(key{nodeKey, other})
 	}
-	rows, err := e.nodeRows(node, n)
+	facts, err := e.topologyOf(node, n)
 	e.complainGateway(node, err)
-	return rows, e.set(nodeOwner(node.Name), rows)
+	return facts, e.set(nodeOwner(node.Name), topology.NodeRows(facts))
 }
 
-// nodeRows returns the node's rows; also with an error, which says why there is no gateway router among them.
-func (e *engine) nodeRows(node *kube.Node, n *nodeState) (nbstate.Desired, error) {
+// topologyOf returns what the node's rows depend on; also with an error, which says why it has no gateway.
+func (e *engine) topologyOf(node *kube.Node, n *nodeState) (topology.Node, error) {
 	gateway, err := e.gatewayOf(node, n.id)
-	return topology.NodeRows(topology.Node{
+	return topology.Node{
 		Name: node.Name, Subnets: n.subnets,
 		Chassis:       node.Annotations[names.NodeChassisIDAnnotation],
 		HostAddresses: e.hosts.of(node.Name),
 		Gateway:       gateway,
-	}), err
+	}, err
 }
 
 // annotateNode writes what was allocated. An annotation that says something else was edited by hand: pods are connected by

@@ -52,8 +52,8 @@ func (e *engine) rebuild(o observed) error {
 	}
 	for _, node := range e.nodes.All() {
 		if n := e.ledger.nodes[node.Name]; n != nil {
-			rows, _ := e.nodeRows(node, n) // Complained about when the node is wired.
-			e.adopt(nodeOwner(node.Name), rows)
+			facts, _ := e.topologyOf(node, n) // Complained about when the node is wired.
+			e.adopt(nodeOwner(node.Name), topology.NodeRows(facts))
 		}
 	}
 	taken := e.ledger.addresses()

@@ -2,26 +2,19 @@ package master
 
 import (
 	"net/netip"
-	"slices"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
-	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
-	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
-	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/service"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/topology"
 )
 
-// serviceNode is what services depend on of a node with these rows.
-func (e *engine) serviceNode(node *kube.Node, rows nbstate.Desired) *service.Node {
-	router := names.GatewayRouter(node.Name)
+// serviceNode is what services depend on of a node that is wired so.
+func (e *engine) serviceNode(node *kube.Node, wired topology.Node) *service.Node {
 	return &service.Node{
-		Name: node.Name, Chassis: node.Annotations[names.NodeChassisIDAnnotation], Zone: node.Zone,
-		Gateway: slices.ContainsFunc(rows.Rows, func(r nbstate.Row) bool {
-			_, ok := r.Model.(*nbdb.LogicalRouter)
-			return ok && r.ID == router
-		}),
-		Addresses:         e.hosts.of(node.Name),
+		Name: node.Name, Chassis: wired.Chassis, Zone: node.Zone,
+		Gateway:           wired.HasGateway(),
+		Addresses:         wired.HostAddresses,
 		NodePortAddresses: e.nodePortAddresses(node),
 	}
 }

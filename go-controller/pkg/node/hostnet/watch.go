@@ -30,36 +30,41 @@ const receiveBuffer = 4 << 20
 // ends. notify is called from one goroutine and must not block. The first call, with All, comes when
 // watching has begun.
 func Watch(ctx context.Context, notify func(Event)) error {
-	for {
-		err := watchOnce(ctx, notify)
-		if ctx.Err() != nil {
-			return nil
-		}
-		// The kernel drops events when the socket's buffer overflows: start anew and look at everything.
-		if !errors.Is(err, unix.ENOBUFS) {
-			return fmt.Errorf("watch network devices: %w", err)
-		}
-	}
-}
-
-func watchOnce(ctx context.Context, notify func(Event)) error {
-	w := &watcher{names: map[int]string{}, notify: notify}
+	w := &watcher{notify: notify}
 	begin := func() error {
+		w.names = map[int]string{}
 		if err := w.list(); err != nil {
 			return err
 		}
 		notify(Event{All: true})
 		return nil
 	}
-	return Receive(ctx, unix.NETLINK_ROUTE, begin, w.message,
+	err := Receive(ctx, unix.NETLINK_ROUTE, begin, w.message,
 		unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH,
 		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV4_NETCONF,
 		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV6_NETCONF)
+	if err != nil {
+		return fmt.Errorf("watch network devices: %w", err)
+	}
+	return nil
 }
 
-// Receive joins multicast groups of a netlink protocol, calls begin, and hands each message to handle until
-// ctx ends or the socket fails.
+// Receive joins multicast groups of a netlink protocol, calls begin, and hands each message to handle until ctx ends, which
+// is no error, or the socket fails. The kernel drops messages when the socket's buffer overflows: then it starts anew,
+// with begin.
 func Receive(ctx context.Context, protocol int, begin func() error, handle func(nl.Message), groups ...int) error {
+	for {
+		err := receiveOnce(ctx, protocol, begin, handle, groups...)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case !errors.Is(err, unix.ENOBUFS):
+			return err
+		}
+	}
+}
+
+func receiveOnce(ctx context.Context, protocol int, begin func() error, handle func(nl.Message), groups ...int) error {
 	var mask uint32
 	for _, g := range groups {
 		mask |= 1 << (g - 1)

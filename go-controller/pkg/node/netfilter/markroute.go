@@ -110,14 +110,10 @@ func watchMarkRoute(ctx context.Context, notify func()) error {
 			notify()
 		}
 	}
-	for {
-		err := hostnet.Receive(ctx, unix.NETLINK_ROUTE, begin, handle,
-			unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if !errors.Is(err, unix.ENOBUFS) {
-			return fmt.Errorf("watch routing rules: %w", err)
-		}
+	err := hostnet.Receive(ctx, unix.NETLINK_ROUTE, begin, handle,
+		unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+	if err != nil {
+		return fmt.Errorf("watch routing rules: %w", err)
 	}
+	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/netip"
 
@@ -49,17 +48,12 @@ func watchNFTables(ctx context.Context, r *NFTables, notify func()) error {
 	return receiveNFTables(ctx, begin, handle)
 }
 
-// receiveNFTables hands over events until ctx ends, and starts anew when some were lost.
+// receiveNFTables hands over events, see hostnet.Receive.
 func receiveNFTables(ctx context.Context, begin func() error, handle func(nl.Message)) error {
-	for {
-		err := hostnet.Receive(ctx, unix.NETLINK_NETFILTER, begin, handle, unix.NFNLGRP_NFTABLES)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if !errors.Is(err, unix.ENOBUFS) {
-			return fmt.Errorf("watch nftables: %w", err)
-		}
+	if err := hostnet.Receive(ctx, unix.NETLINK_NETFILTER, begin, handle, unix.NFNLGRP_NFTABLES); err != nil {
+		return fmt.Errorf("watch nftables: %w", err)
 	}
+	return nil
 }
 
 func (r *NFTables) watches(yes bool) {

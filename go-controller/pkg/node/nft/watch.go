@@ -2,7 +2,6 @@ package nft
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -48,13 +47,8 @@ func Watch(ctx context.Context, notify func(table string)) error {
 			return
 		}
 	}
-	for {
-		err := hostnet.Receive(ctx, unix.NETLINK_NETFILTER, begin, handle, unix.NFNLGRP_NFTABLES)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if !errors.Is(err, unix.ENOBUFS) {
-			return fmt.Errorf("watch nftables: %w", err)
-		}
+	if err := hostnet.Receive(ctx, unix.NETLINK_NETFILTER, begin, handle, unix.NFNLGRP_NFTABLES); err != nil {
+		return fmt.Errorf("watch nftables: %w", err)
 	}
+	return nil
 }

@@ -101,8 +101,7 @@ func (b *builder) add(c Change) error {
 		return b.collect(b.api.Where(row).Mutate(row, model.Mutation{
 			Field: &row.Ports, Mutator: libovsdb.MutateOperationDelete, Value: []string{p.portUUID},
 		}))
-	}
-	if c.Kind == SetCapabilities {
+	case SetCapabilities:
 		row := &vswitchdb.Datapath{UUID: b.state.datapathUUIDs[c.Name]}
 		return b.collect(b.api.Where(row).Mutate(row, replaceKeys(&row.Capabilities, c.Set, nil)...))
 	}

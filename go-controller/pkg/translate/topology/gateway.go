@@ -30,8 +30,8 @@ type Gateway struct {
 	VLAN int
 }
 
-// hasGateway tells whether there is a gateway router: it needs to know where it runs and at least one address.
-func (n Node) hasGateway() bool {
+// HasGateway tells whether there is a gateway router among the node's rows: it needs to know where it runs and at least one address.
+func (n Node) HasGateway() bool {
 	return n.Gateway != nil && n.Chassis != "" && len(n.families()) > 0
 }
 

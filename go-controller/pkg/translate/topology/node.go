@@ -48,7 +48,7 @@ func NodeRows(n Node) nbstate.Desired {
 	})
 	d.managementPort(n.Name, management)
 	d.routes(n)
-	if n.hasGateway() {
+	if n.HasGateway() {
 		d.gateway(n)
 	}
 	return d.Desired
@@ -93,7 +93,7 @@ func (d *desired) routes(n Node) {
 // egress is where pods' packets to the outside go from the cluster router: next hop and port. Without a gateway router that
 // could take them it is the host.
 func (n Node) egress(subnet netip.Prefix) (netip.Addr, string) {
-	if n.hasGateway() && n.Gateway.Mode == names.GatewayModeShared {
+	if n.HasGateway() && n.Gateway.Mode == names.GatewayModeShared {
 		if join, ok := n.joinAddress(subnet.Addr().Is4()); ok {
 			return join.Addr(), names.RouterToJoinPort(names.ClusterRouter)
 		}
