@@ -22,7 +22,7 @@ func (a *Agent) prepareServices() {
 		Choose: func(ctx context.Context) (netfilter.Renderer, []netfilter.Renderer, string, error) {
 			return netfilter.Choose(ctx, a.cfg.Netfilter)
 		},
-		Changed: a.outcomeChanged,
+		First: a.flowsFirst, Changed: a.outcomeChanged,
 	})
 	ports := func(s *kube.Service) []gateway.ServicePort {
 		if s == nil {
@@ -59,6 +59,14 @@ func (a *Agent) runServices(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	wg.Wait()
+}
+
+// flowsFirst returns when the external bridge's flows are as services are now. A connection from outside that the host's
+// netfilter has taken, since its rules were there before the flows, would break when the flows lead it to the gateway router.
+func (a *Agent) flowsFirst(ctx context.Context) {
+	if a.cfg.GatewayMode == names.GatewayModeShared {
+		a.loops.gateway.Settle(ctx)
+	}
 }
 
 // frontends are the ports at which the gateway router answers for services. The userspace datapath lets a packet pass

@@ -25,6 +25,8 @@ type Options struct {
 	Facts func() (Facts, error)
 	// Choose chooses the renderer, see the function of that name. It is repeated until it succeeds.
 	Choose func(context.Context) (chosen Renderer, others []Renderer, reason string, err error)
+	// First, which may be nil, is called before rules are changed and returns when what is to be done before that is done.
+	First func(context.Context)
 	// Changed, which may be nil, is called when Loop's outcome has changed.
 	Changed func()
 }
@@ -233,6 +235,9 @@ func (c *Controller) begin(ctx context.Context) error {
 }
 
 func (c *Controller) sync(ctx context.Context, touched []Key) error {
+	if c.o.First != nil && len(touched) > 0 {
+		c.o.First(ctx)
+	}
 	began := time.Now()
 	changes, err := c.renderer.Sync(ctx, c.facts, c.ledger, touched)
 	c.stale = append(c.stale, changes...)

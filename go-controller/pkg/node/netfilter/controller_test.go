@@ -199,3 +199,13 @@ func TestControllerRuns(t *testing.T) {
 	cancel()
 	<-done
 }
+
+// Packets from outside must not meet new rules before the bridge's flows lead them elsewhere.
+func TestControllerChangesNothingBeforeFirst(t *testing.T) {
+	f := newControlled(t)
+	f.c.o.First = func(context.Context) { _ = f.r.note("first") }
+	f.sync()
+	f.reconcile(nil, "first", "sync node1: 2 rules, 2 touched")
+	f.c.lookAt(&f.c.look)
+	f.reconcile(nil, "sync node1: 2 rules, 0 touched")
+}

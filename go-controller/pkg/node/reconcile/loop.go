@@ -38,6 +38,8 @@ type Loop struct {
 	mu           sync.Mutex
 	err          error
 	done, failed uint64
+	// settling are closed when a run that begins later has ended.
+	settling []chan struct{}
 }
 
 // New makes a loop; it does nothing before Run and the first Wake. changed, which may be nil, is called when
@@ -51,6 +53,19 @@ func (l *Loop) Wake() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
+	}
+}
+
+// Settle asks for the work to be done, and returns when a run that began afterwards has ended, well or not, or ctx has.
+func (l *Loop) Settle(ctx context.Context) {
+	settled := make(chan struct{})
+	l.mu.Lock()
+	l.settling = append(l.settling, settled)
+	l.mu.Unlock()
+	l.Wake()
+	select {
+	case <-settled:
+	case <-ctx.Done():
 	}
 }
 
@@ -88,17 +103,29 @@ func (l *Loop) Run(ctx context.Context) {
 		if !l.wait(ctx, backoff) {
 			return
 		}
+		settling := l.takeSettling()
 		err := l.work(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		l.record(err)
+		for _, settled := range settling {
+			close(settled)
+		}
 		if waiting := Waiting(""); err == nil || errors.As(err, &waiting) {
 			backoff = 0
 			continue
 		}
 		backoff = min(max(2*backoff, minBackoff), maxBackoff)
 	}
+}
+
+func (l *Loop) takeSettling() []chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := l.settling
+	l.settling = nil
+	return out
 }
 
 // wait returns when there is work to do; false when ctx has ended.

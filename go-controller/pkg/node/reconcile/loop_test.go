@@ -105,3 +105,32 @@ func TestWaitingIsEndedByEventsAlone(t *testing.T) {
 		}
 	})
 }
+
+// Who settles waits for a run that has seen all that was there before: one that is under way does not count.
+func TestSettle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var begun, ended atomic.Int32
+		l := New("test", func(context.Context) error {
+			begun.Add(1)
+			time.Sleep(time.Second)
+			ended.Add(1)
+			return errors.New("no")
+		}, nil)
+		run(t, l)
+		l.Wake()
+		time.Sleep(500 * time.Millisecond)
+		if got := begun.Load(); got != 1 {
+			t.Fatalf("%d runs have begun", got)
+		}
+		l.Settle(t.Context())
+		if got := ended.Load(); got != 2 {
+			t.Errorf("settled after %d runs, want 2", got)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		l.Settle(ctx)
+		if ctx.Err() == nil {
+			t.Error("settled before a run has ended")
+		}
+	})
+}
