@@ -94,7 +94,8 @@ func serveCNI(ctx context.Context, host node.Host, registerer prometheus.Registe
 		case <-groupCtx.Done():
 			return nil
 		}
-		if err := cni.KeepConfList(groupCtx, host.Config.CNIConfDir); err != nil {
+		list := cni.ConfList{Dir: host.Config.CNIConfDir, PluginDir: host.Config.CNIBinDir}
+		if err := list.Keep(groupCtx); err != nil {
 			return fmt.Errorf("announce the network to the container runtime: %w", err)
 		}
 		return nil

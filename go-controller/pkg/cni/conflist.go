@@ -2,14 +2,30 @@ package cni
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
+
+// ConfList is the network configuration list that makes the network known to the container runtime.
+type ConfList struct {
+	// Dir is the runtime's folder of network configurations.
+	Dir string
+	// PluginDir is the runtime's folder of plugins. If portmap is there it is chained, for pods with host ports;
+	// empty: it is not looked for.
+	PluginDir string
+}
 
 // confList is the network configuration list of the CNI specification.
 type confList struct {
@@ -22,34 +38,75 @@ type confList struct {
 }
 
 type plugin struct {
-	Type string `json:"type"`
+	Type         string          `json:"type"`
+	Capabilities map[string]bool `json:"capabilities,omitempty"`
 }
 
-func confListText() []byte {
-	data, err := json.MarshalIndent(confList{
-		CNIVersion:  "1.0.0",
+// fallbackVersion is what runtimes take that do not read cniVersions.
+const fallbackVersion = "1.0.0"
+
+// portmapLimit is how long portmap may take to say what it speaks.
+const portmapLimit = 10 * time.Second
+
+// confListText returns the list. portmap has the versions of the specification that it speaks; without any it is
+// not chained. The runtime speaks one version to all plugins, so only common ones are offered.
+func confListText(portmap []string) []byte {
+	list := confList{
+		CNIVersion:  fallbackVersion,
 		CNIVersions: []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"},
 		Name:        names.CNINetworkName,
 		Plugins:     []plugin{{Type: names.CNIPlugin}},
-	}, "", "  ")
+	}
+	if slices.Contains(portmap, fallbackVersion) {
+		list.CNIVersions = slices.DeleteFunc(list.CNIVersions, func(v string) bool { return !slices.Contains(portmap, v) })
+		list.Plugins = append(list.Plugins, plugin{Type: names.CNIPortMap, Capabilities: map[string]bool{"portMappings": true}})
+	}
+	data, err := json.MarshalIndent(list, "", "  ")
 	if err != nil {
 		panic(err) // strings only
 	}
 	return append(data, '\n')
 }
 
-// WriteConfList makes the network known to the container runtime: from then on the node becomes Ready and
+// portmapVersions asks the plugin for the versions of the specification that it speaks: none if it is not there.
+func (c ConfList) portmapVersions(ctx context.Context) ([]string, error) {
+	path := c.portmap()
+	if c.PluginDir == "" {
+		return nil, nil
+	}
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, portmapLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Env = []string{"CNI_COMMAND=VERSION"}
+	cmd.Stdin = strings.NewReader(`{"cniVersion":"` + fallbackVersion + `"}`)
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("ask %s, for host ports, what it speaks: %w", path, err)
+	}
+	info, err := (&version.PluginDecoder{}).Decode(out)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s, for host ports, what it speaks: %w", path, err)
+	}
+	return info.SupportedVersions(), nil
+}
+
+func (c ConfList) portmap() string { return filepath.Join(c.PluginDir, names.CNIPortMap) }
+
+// write makes the network known to the container runtime: from then on the node becomes Ready and
 // pods are started. A file with the same contents is not touched. A reader sees all of the file or none.
-func WriteConfList(dir string) error {
-	path, text := filepath.Join(dir, names.CNIConfFile), confListText()
+func (c ConfList) write(text []byte) error {
+	path := filepath.Join(c.Dir, names.CNIConfFile)
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
 		return nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return fmt.Errorf("CNI configuration: %w", err)
 	}
 	// A name that runtimes do not read: they take *.conf, *.conflist and *.json.
-	f, err := os.CreateTemp(dir, "."+names.CNIConfFile+".*.tmp")
+	f, err := os.CreateTemp(c.Dir, "."+names.CNIConfFile+".*.tmp")
 	if err != nil {
 		return fmt.Errorf("CNI configuration: %w", err)
 	}

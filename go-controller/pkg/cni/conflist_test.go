@@ -12,9 +12,12 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
 
+// write puts the list without portmap into dir.
+func write(dir string) error { return ConfList{Dir: dir}.write(confListText(nil)) }
+
 func TestWriteConfList(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "net.d")
-	if err := WriteConfList(dir); err != nil {
+	if err := write(dir); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, names.CNIConfFile)
@@ -45,18 +48,46 @@ func read(t *testing.T, path string) map[string]any {
 	return out
 }
 
+// The runtime speaks one version to all plugins of the list: what portmap does not know cannot be offered, and a
+// portmap without the version for runtimes that read cniVersion alone cannot be chained.
+func TestConfListWithPortmap(t *testing.T) {
+	for name, c := range map[string]struct {
+		portmap, versions []string
+		chained           bool
+	}{
+		"none":    {nil, []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"}, false},
+		"current": {[]string{"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}, []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"}, true},
+		"older":   {[]string{"0.3.1", "0.4.0", "1.0.0"}, []string{"0.3.1", "0.4.0", "1.0.0"}, true},
+		"ancient": {[]string{"0.3.1", "0.4.0"}, []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := confList{CNIVersion: "1.0.0", CNIVersions: c.versions, Name: "ovn-kubernetes", Plugins: []plugin{{Type: "ovn-k8s-cni-overlay"}}}
+			if c.chained {
+				want.Plugins = append(want.Plugins, plugin{Type: "portmap", Capabilities: map[string]bool{"portMappings": true}})
+			}
+			var got confList
+			if err := json.Unmarshal(confListText(c.portmap), &got); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 // Runtimes watch the folder and load again what changes.
 func TestWriteConfListAgainTouchesNothing(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, names.CNIConfFile)
-	if err := WriteConfList(dir); err != nil {
+	if err := write(dir); err != nil {
 		t.Fatal(err)
 	}
 	past := time.Now().Add(-time.Hour)
 	if err := os.Chtimes(path, past, past); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteConfList(dir); err != nil {
+	if err := write(dir); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || !info.ModTime().Equal(past) {
@@ -65,7 +96,7 @@ func TestWriteConfListAgainTouchesNothing(t *testing.T) {
 	if err := os.WriteFile(path, []byte("{}"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteConfList(dir); err != nil {
+	if err := write(dir); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, path); len(got) == 0 {
@@ -75,7 +106,7 @@ func TestWriteConfListAgainTouchesNothing(t *testing.T) {
 
 func TestRemoveConfList(t *testing.T) {
 	dir := t.TempDir()
-	if err := WriteConfList(dir); err != nil {
+	if err := write(dir); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

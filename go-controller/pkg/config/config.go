@@ -98,6 +98,8 @@ type Node struct {
 	EncapPort int
 	// CNIConfDir is where the network configuration list is written for the container runtime.
 	CNIConfDir string
+	// CNIBinDir is where the container runtime's plugins are.
+	CNIBinDir string
 	// RemoveCNIConf removes the network configuration list at shutdown.
 	RemoveCNIConf bool
 	// DatapathType is auto, system or netdev.

@@ -51,6 +51,7 @@ const (
 const (
 	CNISocket      = "/var/run/ovn-kubernetes/cni/ovn-cni-server.sock"
 	CNIPlugin      = "ovn-k8s-cni-overlay"
+	CNIPortMap     = "portmap" // the CNI project's plugin for host ports
 	CNIConfFile    = "10-ovn-kubernetes.conflist"
 	CNINetworkName = "ovn-kubernetes"
 )
