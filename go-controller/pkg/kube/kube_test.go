@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -24,7 +25,8 @@ import (
 
 func testPod(name, node, network string) *corev1.Pod {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: "uid-" + "x"}}
-	p.Labels = map[string]string{"not": "kept"}
+	p.Labels = map[string]string{"app": "web"}
+	p.Finalizers = []string{"not kept"}
 	p.Spec.NodeName = node
 	if network != "" {
 		p.Annotations = map[string]string{names.PodNetworksAnnotation: network, "other": "not kept"}
@@ -85,7 +87,7 @@ func TestMirrorTellsWhatChanged(t *testing.T) {
 	source.Add(testPod("b", "n1", ""))
 	got.wait(t, "added ns/b")
 	uninteresting := testPod("b", "n1", "")
-	uninteresting.Labels["another"] = "label"
+	uninteresting.Finalizers = append(uninteresting.Finalizers, "another")
 	source.Modify(uninteresting)
 	source.Modify(testPod("b", "n1", "net"))
 	got.wait(t, "changed ns/b")
@@ -115,8 +117,41 @@ func TestTrimmedListKeepsWhatIsRead(t *testing.T) {
 	}
 	pod := testPod("a", "n1", "net")
 	pod.Spec.HostNetwork, pod.Status.Phase = true, corev1.PodFailed
-	if a, b := NewPod(pod), NewPod(trimPod(pod)); !a.Equal(b) || !a.HostNetwork || !a.Finished || a.Network != "net" {
+	pod.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 80}}}}
+	if a, b := NewPod(pod), NewPod(trimPod(pod)); !a.Equal(b) || !a.HostNetwork || !a.Finished || a.Network != "net" || a.Labels["app"] != "web" || len(a.Ports) != 1 {
 		t.Errorf("trimmed pod reads %+v, the whole one %+v", b, a)
+	}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "ns", UID: "u", Labels: map[string]string{"team": "a"},
+		Annotations: map[string]string{names.ACLLoggingAnnotation: "{}", "unrelated": "x"}}}
+	if a, b := NewNamespace(ns), NewNamespace(trimNamespace(ns)); !a.Equal(b) || b.ACLLogging != "{}" || b.Labels["team"] != "a" {
+		t.Errorf("trimmed namespace reads %+v, the whole one %+v", b, a)
+	}
+	policy := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "p", UID: "u"}}
+	policy.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}
+	if a, b := NewNetworkPolicy(policy), NewNetworkPolicy(trimNetworkPolicy(policy)); !a.Equal(b) || len(b.Spec.PolicyTypes) != 1 {
+		t.Errorf("trimmed policy reads %+v, the whole one %+v", b, a)
+	}
+}
+
+// A port's name means the first port that has it, with each protocol. Init containers count while they run on.
+func TestContainerPorts(t *testing.T) {
+	always := corev1.ContainerRestartPolicyAlways
+	port := func(name string, number int32, protocol corev1.Protocol) corev1.ContainerPort {
+		return corev1.ContainerPort{Name: name, ContainerPort: number, Protocol: protocol}
+	}
+	pod := &corev1.Pod{Spec: corev1.PodSpec{
+		InitContainers: []corev1.Container{
+			{Ports: []corev1.ContainerPort{port("init", 1, "")}},
+			{Ports: []corev1.ContainerPort{port("http", 2, ""), port("proxy", 15001, "")}, RestartPolicy: &always},
+		},
+		Containers: []corev1.Container{
+			{Ports: []corev1.ContainerPort{port("http", 80, "TCP"), port("", 81, "TCP"), port("dns", 53, "UDP"), port("dns", 5353, "TCP")}},
+			{Ports: []corev1.ContainerPort{port("http", 8080, "TCP")}},
+		},
+	}}
+	want := []ContainerPort{{"http", "TCP", 80}, {"dns", "UDP", 53}, {"dns", "TCP", 5353}, {"proxy", "TCP", 15001}}
+	if diff := cmp.Diff(want, NewPod(trimPod(pod)).Ports); diff != "" {
+		t.Errorf("ports (-want +got):\n%s", diff)
 	}
 }
 

@@ -38,6 +38,9 @@ type Pod struct {
 	Finished bool
 	// Network is the value of the pod-networks annotation, empty when there is none.
 	Network string
+	Labels  map[string]string
+	// Ports are the containers' ports that have names, each name and protocol once.
+	Ports []ContainerPort
 }
 
 // Key is "namespace/name".
@@ -47,7 +50,11 @@ func (p *Pod) Key() string { return names.ObjectName(p.Namespace, p.Name) }
 func (p *Pod) Ref() Ref { return Ref{Kind: "Pod", Namespace: p.Namespace, Name: p.Name, UID: p.UID} }
 
 // Equal tells whether nothing that is kept differs.
-func (p *Pod) Equal(q *Pod) bool { return *p == *q }
+func (p *Pod) Equal(q *Pod) bool {
+	return p.Namespace == q.Namespace && p.Name == q.Name && p.UID == q.UID && p.Created.Equal(q.Created) && p.Node == q.Node &&
+		p.HostNetwork == q.HostNetwork && p.Finished == q.Finished && p.Network == q.Network &&
+		maps.Equal(p.Labels, q.Labels) && slices.Equal(p.Ports, q.Ports)
+}
 
 // NewPod trims a pod.
 func NewPod(in *corev1.Pod) *Pod {
@@ -56,6 +63,8 @@ func NewPod(in *corev1.Pod) *Pod {
 		Node: in.Spec.NodeName, HostNetwork: in.Spec.HostNetwork,
 		Finished: in.Status.Phase == corev1.PodSucceeded || in.Status.Phase == corev1.PodFailed,
 		Network:  in.Annotations[names.PodNetworksAnnotation],
+		Labels:   in.Labels,
+		Ports:    containerPorts(&in.Spec),
 	}
 }
 
@@ -63,6 +72,8 @@ func NewPod(in *corev1.Pod) *Pod {
 func trimPod(in *corev1.Pod) *corev1.Pod {
 	out := &corev1.Pod{ObjectMeta: trimMeta(&in.ObjectMeta, names.PodNetworksAnnotation)}
 	out.Spec.NodeName, out.Spec.HostNetwork = in.Spec.NodeName, in.Spec.HostNetwork
+	out.Spec.Containers, out.Spec.InitContainers = trimContainers(in.Spec.Containers), trimContainers(in.Spec.InitContainers)
+	out.Labels = in.Labels
 	out.Status.Phase = in.Status.Phase
 	return out
 }

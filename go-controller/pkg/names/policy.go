@@ -1,0 +1,82 @@
+package names
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"strings"
+)
+
+// Kinds of owners of rows that are there because of NetworkPolicies.
+const (
+	OwnerNetworkPolicy = "NetworkPolicy"
+	// OwnerPolicyGroup owns the port group of pods that policies select. Its name says which those are.
+	OwnerPolicyGroup = "PolicyGroup"
+	// OwnerPolicyPeers owns the address sets of pods that rules of policies name. Its name says which those are.
+	OwnerPolicyPeers = "PolicyPeers"
+	// OwnerIsolation owns the default-deny port groups of a namespace.
+	OwnerIsolation = "Isolation"
+	// OwnerNodePolicy owns what makes a node's own traffic known to policies.
+	OwnerNodePolicy = "NodePolicy"
+)
+
+// ACLLoggingAnnotation on a namespace says how severe it is that policies allow and deny: {"allow":"info","deny":"alert"}.
+const ACLLoggingAnnotation = "k8s.ovn.org/acl-logging"
+
+// ACLLoggingMeter limits the messages about ACLs, those of each ACL for itself.
+const ACLLoggingMeter = "acl-logging"
+
+// Priorities of ACLs, all in one table: the floor version of OVN has no tiers, so what takes precedence has a higher number.
+// ovn-nb(5) allows 0 to 32767. All bounds are inclusive.
+const (
+	// ACLServiceSources drops what must not reach a service, before load balancing.
+	ACLServiceSources = 32000
+	// ACLAdminFirst to ACLAdminLast are for policies of administrators that come before NetworkPolicies. Reserved.
+	ACLAdminFirst, ACLAdminLast = 30000, 11000
+	// ACLEgressFirewallFirst to ACLEgressFirewallLast are for egress firewalls. Reserved.
+	ACLEgressFirewallFirst, ACLEgressFirewallLast = 10000, 2000
+	// ACLMulticastFirst to ACLMulticastLast are for multicast between pods of a namespace. Reserved.
+	ACLMulticastFirst, ACLMulticastLast = 1013, 1011
+	// ACLPolicyAllow: rules of NetworkPolicies, and what no policy can forbid (the pod's own node, itself, ARP).
+	ACLPolicyAllow = 1001
+	// ACLPolicyDeny: pods that a NetworkPolicy isolates get and send nothing else.
+	ACLPolicyDeny = 1000
+	// ACLBaselineFirst to ACLBaselineLast are for policies of administrators that apply where no NetworkPolicy does. Reserved.
+	ACLBaselineFirst, ACLBaselineLast = 999, 1
+)
+
+// ClusterNodePortsGroup has the management port of every node, and so is in effect on the switch of every node.
+const ClusterNodePortsGroup = "clusterNodePorts"
+
+// NodeHostAddressSet holds the addresses by which nodes' hosts talk to pods.
+func NodeHostAddressSet(v4 bool) string { return "node_hosts" + familySuffix(v4) }
+
+// PolicyPortGroup is the port group of the pods that key, a canonical selector, selects.
+func PolicyPortGroup(key string) string { return "np_" + digest(key) }
+
+// PeerAddressSet holds the addresses of a family of the pods that key, a canonical selector, selects.
+func PeerAddressSet(key string, v4 bool) string { return "peer_" + digest(key) + familySuffix(v4) }
+
+// IsolationPortGroup has the pods of a namespace that policies isolate in a direction.
+func IsolationPortGroup(namespace string, ingress bool) string {
+	if ingress {
+		return "deny_in_" + digest(namespace)
+	}
+	return "deny_out_" + digest(namespace)
+}
+
+// IsolationACL is the rule that isolates the pods of IsolationPortGroup.
+func IsolationACL(namespace string, ingress bool) string { return IsolationPortGroup(namespace, ingress) }
+
+func familySuffix(v4 bool) string {
+	if v4 {
+		return "_v4"
+	}
+	return "_v6"
+}
+
+// digest makes an OVN identifier of any text, since those have letters, digits, dots and underscores only. 80 bits of SHA-256: nobody can
+// make the name of a group that is another's.
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:10]))
+}
