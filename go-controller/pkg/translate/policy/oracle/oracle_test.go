@@ -36,7 +36,14 @@ func testCluster() *Cluster {
 		return func(p *corev1.Pod) { p.Spec.Containers[0].Ports = list }
 	}
 	add("a/web", "n1", "web", ports(corev1.ContainerPort{Name: "http", ContainerPort: 80}, corev1.ContainerPort{Name: "dns", ContainerPort: 53, Protocol: corev1.ProtocolUDP}))
-	add("a/web2", "n2", "web", ports(corev1.ContainerPort{Name: "http", ContainerPort: 8080}))
+	add("a/web2", "n2", "web", func(p *corev1.Pod) {
+		always := corev1.ContainerRestartPolicyAlways
+		p.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}}, {Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8081}}}}
+		p.Spec.InitContainers = []corev1.Container{
+			{Ports: []corev1.ContainerPort{{Name: "admin", ContainerPort: 1}}},
+			{RestartPolicy: &always, Ports: []corev1.ContainerPort{{Name: "admin", ContainerPort: 2}}},
+		}
+	})
 	add("a/db", "n1", "db", ports())
 	add("b/client", "n2", "client", ports())
 	add("b/host", "n1", "client", func(p *corev1.Pod) { p.Spec.HostNetwork = true })
@@ -140,9 +147,9 @@ func TestRecipes(t *testing.T) {
 		deny:     "a/web world 31999, a/web world 32769, a/web world 32000/UDP, a/web world 9/SCTP",
 	}, {
 		name:     "a name is another port on each pod that is connected to",
-		policies: []string{`{podSelector: {}, ingress: [{ports: [{port: http}, {port: dns, protocol: UDP}]}]}`},
-		allow:    "b/client a/web 80, b/client a/web2 8080, b/client a/web 53/UDP",
-		deny:     "b/client a/web 8080, b/client a/web2 80, b/client a/web2 53/UDP, b/client a/web 80/UDP, b/client a/db 80",
+		policies: []string{`{podSelector: {}, ingress: [{ports: [{port: http}, {port: dns, protocol: UDP}, {port: admin}]}]}`},
+		allow:    "b/client a/web 80, b/client a/web2 8080, b/client a/web 53/UDP, b/client a/web2 2",
+		deny:     "b/client a/web2 8081, b/client a/web2 1, b/client a/web 8080, b/client a/web2 80, b/client a/web2 53/UDP, b/client a/web 80/UDP, b/client a/db 80",
 	}, {
 		name:     "… and none outside, nor on pods without it",
 		policies: []string{`{podSelector: {matchLabels: {app: db}}, policyTypes: [Egress], egress: [{ports: [{port: http}]}]}`},

@@ -62,7 +62,8 @@ func (c *Cluster) matchesPort(port networkingv1.NetworkPolicyPort, f Flow) bool 
 	return port.Port.IntVal <= int32(f.Port) && int32(f.Port) <= *port.EndPort
 }
 
-// hasPort tells whether a destination is a pod that calls that port so.
+// hasPort tells whether a destination is a pod that calls that port so. Where its containers disagree, the first one is meant, as
+// with the named target ports of services.
 func (c *Cluster) hasPort(to End, protocol corev1.Protocol, name string, number uint16) bool {
 	pod := c.isolatable(to.Pod)
 	if pod == nil {
@@ -73,8 +74,8 @@ func (c *Cluster) hasPort(to End, protocol corev1.Protocol, name string, number 
 		if named == "" {
 			named = corev1.ProtocolTCP
 		}
-		if p.Name == name && named == protocol && p.ContainerPort == int32(number) {
-			return true
+		if p.Name == name && named == protocol {
+			return p.ContainerPort == int32(number)
 		}
 	}
 	return false
