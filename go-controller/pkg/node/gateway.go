@@ -53,16 +53,30 @@ func (a *Agent) reconcileGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.gatewayHost(ctx, external, addresses); err != nil {
+	if err := carries(external, addresses); err != nil {
 		return err
 	}
-	if len(addresses) == 0 {
-		return reconcile.Waiting(fmt.Sprintf("%s has no address of the cluster's families", names.ExternalBridge))
+	if err := a.gatewayHost(ctx, external, addresses); err != nil {
+		return err
 	}
 	a.announceGateway(annotations.GatewayConfig{
 		Mode: a.cfg.GatewayMode, BridgeID: names.ExternalBridge, InterfaceID: names.ExternalLocalnetPort(a.cfg.NodeName),
 		MAC: external.MAC, Addresses: addresses, NextHops: a.nextHops(external, uplink, addresses), NodePortEnable: a.cfg.NodePort,
 	})
+	return nil
+}
+
+// carries waits for the node's addresses on the external bridge: routes name them as sources, and the masquerade address must
+// not become the bridge's first.
+func carries(external *hostnet.Device, addresses []netip.Prefix) error {
+	if len(addresses) == 0 {
+		return reconcile.Waiting(fmt.Sprintf("%s has no address of the cluster's families", names.ExternalBridge))
+	}
+	for _, want := range addresses {
+		if !slices.ContainsFunc(external.Addresses, func(a hostnet.Address) bool { return a.Prefix == want }) {
+			return reconcile.Waiting(fmt.Sprintf("%s does not have the node's address %s", names.ExternalBridge, want))
+		}
+	}
 	return nil
 }
 

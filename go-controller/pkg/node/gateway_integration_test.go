@@ -152,6 +152,13 @@ func TestGatewayRepair(t *testing.T) {
 		}},
 		{"masquerade address", "ip addr del 169.254.169.2/32 dev br-ex", all(contains("ip addr show br-ex", "169.254.169.2"), contains("ip route", "172.30.0.0/16 via 169.254.169.4"))},
 		{"masquerade address v6", "ip addr del fd69::2/128 dev br-ex", all(contains("ip addr show br-ex", "fd69::2/128"), contains("ip -6 route", "fd02::/112 via fd69::4"))},
+		{"all addresses", "ip addr flush dev br-ex scope global", func() error {
+			out, err := nodetest.Try("ip -4 -o addr show br-ex")
+			if own, masquerade := strings.Index(out, "172.18.0.11/24"), strings.Index(out, "169.254.169.2"); err != nil || own < 0 || own > masquerade {
+				return errors.Join(err, fmt.Errorf("the node's own address is to be the first:\n%s", out))
+			}
+			return contains("ip -6 addr show br-ex", "fd69::2/128")()
+		}},
 		{"service route", "ip route del 172.30.0.0/16", contains("ip route", "172.30.0.0/16 via 169.254.169.4 dev br-ex")},
 		{"service route v6", "ip -6 route del fd02::/112", contains("ip -6 route", "fd02::/112 via fd69::4 dev br-ex")},
 		{"route by the management port", "ip route del 169.254.169.3", contains("ip route", "169.254.169.3 via 10.128.2.1")},

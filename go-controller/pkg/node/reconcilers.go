@@ -41,10 +41,16 @@ func (a *Agent) reconcileUplink(ctx context.Context) error {
 		a.loops.gateway.Wake()
 		a.loops.annotations.Wake()
 	}
-	if err == nil && plan.Waiting != "" {
-		err = reconcile.Waiting(plan.Waiting)
+	if err != nil {
+		return err
 	}
-	return err
+	if plan.Again > 0 {
+		time.AfterFunc(plan.Again, a.loops.uplink.Wake)
+	}
+	if plan.Waiting != "" {
+		return reconcile.Waiting(plan.Waiting)
+	}
+	return nil
 }
 
 // reconcileChassis keeps the integration bridge and ovn-controller's settings.

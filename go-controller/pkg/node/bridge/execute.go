@@ -26,6 +26,8 @@ type Manager struct {
 	Tables nft.Runner
 	// AfterStep, when set, is called after each step; an error ends the run there, as a crash would. For tests.
 	AfterStep func(Step) error
+
+	memory memory
 }
 
 // TakeOver brings the external bridge forward as far as possible. The returned plan is Done, or says what it
@@ -45,7 +47,9 @@ func (m *Manager) converge(ctx context.Context, c Config, plan func(Observed, Co
 		if err != nil {
 			return Plan{}, err
 		}
+		m.memory.note(&o)
 		p := plan(o, c)
+		m.memory.settle(p.followed)
 		for _, step := range p.Steps {
 			if err := m.execute(ctx, step, c); err != nil {
 				return p, fmt.Errorf("external bridge: %s: %w", step, err)

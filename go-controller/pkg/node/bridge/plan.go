@@ -3,6 +3,7 @@ package bridge
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -36,6 +37,9 @@ type Observed struct {
 	Guarded bool
 	BootID  string
 	Now     time.Time
+	// Lost are addresses of the record that have gone from the bridge, and when; the zero time says before the first
+	// observation. Came are those on the bridge that were not in the record at first, and when they came.
+	Lost, Came map[netip.Prefix]time.Time
 }
 
 // Step is one thing to do. Exactly one field is set.
@@ -68,8 +72,12 @@ type Plan struct {
 	Steps []Step
 	// Waiting says what must happen before there can be more steps; its coming shows as an event.
 	Waiting string
+	// Again is when there may be more steps even if nothing happens; zero: never.
+	Again time.Duration
 	// Record is what the bridge should carry.
 	Record Record
+	// followed are addresses of the record that have taken the place of others.
+	followed []netip.Prefix
 }
 
 // Done tells whether the bridge has taken over all.
@@ -77,8 +85,8 @@ func (p Plan) Done() bool { return len(p.Steps) == 0 && p.Waiting == "" }
 
 // TakeOver plans how the external bridge comes to carry what the NIC carries.
 func TakeOver(o Observed, c Config) Plan {
-	record, waiting := nextRecord(o, c)
-	p := Plan{Waiting: waiting, Record: record}
+	record, followed, waiting := nextRecord(o, c)
+	p := Plan{Waiting: waiting, Record: record, followed: followed}
 	if waiting != "" {
 		return p
 	}
@@ -101,20 +109,27 @@ func TakeOver(o Observed, c Config) Plan {
 	}
 	carrier.Routes = routes
 	p.move(o, carrier, c)
+	if o.HasRecord {
+		p.host(obsolete(o.Record, record, o.Bridge)...)
+		p.host(endConnections(o.Record, record)...)
+	}
 	if c.userspace() {
 		p.silence(o, c)
+	}
+	if _, _, p.Again = o.held(record); p.Again > 0 {
+		p.Waiting = fmt.Sprintf("an address of %s has gone: it comes back unless another one comes in its place", names.ExternalBridge)
 	}
 	return p
 }
 
 // nextRecord decides what the bridge should carry from what was remembered and what is seen.
-func nextRecord(o Observed, c Config) (record Record, waiting string) {
+func nextRecord(o Observed, c Config) (record Record, followed []netip.Prefix, waiting string) {
 	nicHasAddresses := o.NIC != nil && len(o.NIC.Addresses) > 0
-	bridgeHasAddresses := o.Bridge != nil && len(o.Bridge.Addresses) > 0
+	bridgeHasAddresses := o.Bridge != nil && len(ownAddresses(o.Bridge)) > 0
 	port, attached := o.OVS.Ports[c.NIC]
 	switch {
 	case o.HasRecord && o.Record.NIC != c.NIC:
-		return Record{}, fmt.Sprintf("%s has taken over %s, but %s is configured: run `ovnkube node cleanup` first", names.ExternalBridge, o.Record.NIC, c.NIC)
+		return Record{}, nil, fmt.Sprintf("%s has taken over %s, but %s is configured: run `ovnkube node cleanup` first", names.ExternalBridge, o.Record.NIC, c.NIC)
 	case o.HasRecord && o.Record.BootID != o.BootID && nicHasAddresses && !bridgeHasAddresses:
 		record = snapshot(c.NIC, o.NIC, o) // the host has booted and was configured anew
 	case o.HasRecord && o.NIC != nil:
@@ -134,11 +149,12 @@ func nextRecord(o Observed, c Config) (record Record, waiting string) {
 	case nicHasAddresses:
 		record = snapshot(c.NIC, o.NIC, o)
 	case o.NIC == nil:
-		return Record{}, fmt.Sprintf("there is no device %s", c.NIC)
+		return Record{}, nil, fmt.Sprintf("there is no device %s", c.NIC)
 	default:
-		return Record{}, fmt.Sprintf("%s has no address", c.NIC)
+		return Record{}, nil, fmt.Sprintf("%s has no address", c.NIC)
 	}
-	return record.prune(o.Now, o.Bridge).ordered(), ""
+	record, followed = record.prune(o.Now, o.Bridge).follow(o)
+	return record.ordered(), followed, ""
 }
 
 // ordered makes equal records have equal texts.
@@ -173,10 +189,15 @@ func bridgeMissing(o Observed, r Record) string {
 // desiredCarrier is the bridge's own device with all that the NIC had.
 func desiredCarrier(o Observed, r Record, c Config) hostnet.Desired {
 	d := hostnet.Desired{
-		Device: names.ExternalBridge, MTU: r.MTU, NoTxChecksum: c.userspace(), Routes: r.Routes,
-		Sysctls: bridgeSysctls(o, r),
+		Device: names.ExternalBridge, MTU: r.MTU, NoTxChecksum: c.userspace(), Sysctls: bridgeSysctls(o, r),
 	}
+	heldV4, heldV6, _ := o.held(r)
+	held := func(a netip.Addr) bool { return a.Is4() && heldV4 || a.Is6() && heldV6 }
+	d.Routes = slices.DeleteFunc(slices.Clone(r.Routes), func(route hostnet.Route) bool { return held(route.Destination.Addr()) })
 	for _, a := range r.Addresses {
+		if held(a.Prefix.Addr()) {
+			continue
+		}
 		a.NoPrefixRoute = true // the subnet's route moves later, as a step of its own
 		d.Addresses = append(d.Addresses, a)
 	}

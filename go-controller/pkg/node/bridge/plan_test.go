@@ -236,7 +236,7 @@ func TestRecordOverBoots(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := fresh().recorded()
 			c.edit(&w)
-			r, waiting := nextRecord(Observed(w), userd)
+			r, _, waiting := nextRecord(Observed(w), userd)
 			if diff := cmp.Diff(c.want, r.Addresses, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" || waiting != "" {
 				t.Errorf("%s %s", diff, waiting)
 			}

@@ -65,10 +65,15 @@ func (r Record) Primary(v4 bool) netip.Addr {
 func snapshot(nic string, carrier *hostnet.Device, o Observed) Record {
 	return Record{
 		NIC: nic, MAC: carrier.MAC.String(), MTU: carrier.MTU, BootID: o.BootID,
-		Addresses: slices.DeleteFunc(slices.Clone(carrier.Addresses), func(a hostnet.Address) bool { return names.IsMasquerade(a.Prefix.Addr()) }),
+		Addresses: ownAddresses(carrier),
 		Routes:    slices.DeleteFunc(slices.Clone(carrier.Routes), ofGateway),
 		Sysctls:   o.NICSysctls,
 	}
+}
+
+// ownAddresses are those of a device that are not the gateway's.
+func ownAddresses(d *hostnet.Device) []hostnet.Address {
+	return slices.DeleteFunc(slices.Clone(d.Addresses), func(a hostnet.Address) bool { return names.IsMasquerade(a.Prefix.Addr()) })
 }
 
 func ofGateway(r hostnet.Route) bool {
@@ -119,18 +124,23 @@ func (r Record) adopt(bridge *hostnet.Device) Record {
 // prune forgets addresses whose lifetime has passed. Who renews a lifetime on the bridge itself (router
 // advertisements, a DHCP client there) keeps the address.
 func (r Record) prune(now time.Time, bridge *hostnet.Device) Record {
-	kept := r.Addresses[:0:0] // a copy
+	kept, expired := r.Addresses[:0:0], []hostnet.Address(nil) // a copy
 	for _, a := range r.Addresses {
 		if a.Expired(now) && bridge != nil {
 			if i := slices.IndexFunc(bridge.Addresses, func(have hostnet.Address) bool { return have.Prefix == a.Prefix }); i >= 0 {
 				a.Expires = bridge.Addresses[i].Expires
 			}
 		}
-		if !a.Expired(now) {
+		if a.Expired(now) {
+			expired = append(expired, a)
+		} else {
 			kept = append(kept, a)
 		}
 	}
 	r.Addresses = kept
+	for _, a := range expired {
+		r = r.withoutRoutesOf(a)
+	}
 	return r
 }
 

@@ -41,6 +41,8 @@ func bridgeSysctls(o Observed, r Record) map[string]string {
 		v6(br, "accept_dad"):   "0",
 		v6(br, "disable_ipv6"): "0",
 		v6(br, "accept_ra"):    acceptRA(r),
+		// Who removes the first address of a network means that one alone.
+		v4(br, "promote_secondaries"): "1",
 	}
 	// While the routes move, packets come in over one device and are answered over the other.
 	if o.BridgeSettings.Sysctls[v4(br, "rp_filter")] == strict || o.BridgeSettings.Sysctls[v4("all", "rp_filter")] == strict {

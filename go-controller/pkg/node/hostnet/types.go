@@ -84,6 +84,7 @@ const (
 	ScopeLink       = 253
 	ProtocolKernel  = 2
 	ProtocolStatic  = 4
+	ProtocolRA      = 9
 )
 
 // Key is what makes a route unique on its device.
