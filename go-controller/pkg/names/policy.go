@@ -19,6 +19,14 @@ const (
 	OwnerNodePolicy = "NodePolicy"
 )
 
+// Keys in the external_ids of policies' ACLs, beside those that name the policy.
+const (
+	// ACLDirectionKey: Ingress or Egress.
+	ACLDirectionKey = "direction"
+	// ACLRulesKey: the numbers of the policy's rules, from zero, that the ACL stands for.
+	ACLRulesKey = "rules"
+)
+
 // ACLLoggingAnnotation on a namespace says how severe it is that policies allow and deny: {"allow":"info","deny":"alert"}.
 const ACLLoggingAnnotation = "k8s.ovn.org/acl-logging"
 
@@ -30,18 +38,26 @@ const ACLLoggingMeter = "acl-logging"
 const (
 	// ACLServiceSources drops what must not reach a service, before load balancing.
 	ACLServiceSources = 32000
-	// ACLAdminFirst to ACLAdminLast are for policies of administrators that come before NetworkPolicies. Reserved.
-	ACLAdminFirst, ACLAdminLast = 30000, 11000
-	// ACLEgressFirewallFirst to ACLEgressFirewallLast are for egress firewalls. Reserved.
-	ACLEgressFirewallFirst, ACLEgressFirewallLast = 10000, 2000
-	// ACLMulticastFirst to ACLMulticastLast are for multicast between pods of a namespace. Reserved.
-	ACLMulticastFirst, ACLMulticastLast = 1013, 1011
+	// ACLAdminFirst (to ACLAdminLast) is for policies of administrators that come before NetworkPolicies. Reserved.
+	ACLAdminFirst = 30000
+	// ACLAdminLast is the lowest of them.
+	ACLAdminLast = 11000
+	// ACLEgressFirewallFirst (to ACLEgressFirewallLast) is for egress firewalls. Reserved.
+	ACLEgressFirewallFirst = 10000
+	// ACLEgressFirewallLast is the lowest of them.
+	ACLEgressFirewallLast = 2000
+	// ACLMulticastFirst (to ACLMulticastLast) is for multicast between pods of a namespace. Reserved.
+	ACLMulticastFirst = 1013
+	// ACLMulticastLast is the lowest of them.
+	ACLMulticastLast = 1011
 	// ACLPolicyAllow: rules of NetworkPolicies, and what no policy can forbid (the pod's own node, itself, ARP).
 	ACLPolicyAllow = 1001
 	// ACLPolicyDeny: pods that a NetworkPolicy isolates get and send nothing else.
 	ACLPolicyDeny = 1000
-	// ACLBaselineFirst to ACLBaselineLast are for policies of administrators that apply where no NetworkPolicy does. Reserved.
-	ACLBaselineFirst, ACLBaselineLast = 999, 1
+	// ACLBaselineFirst (to ACLBaselineLast) is for policies of administrators that apply where no NetworkPolicy does. Reserved.
+	ACLBaselineFirst = 999
+	// ACLBaselineLast is the lowest of them.
+	ACLBaselineLast = 1
 )
 
 // ClusterNodePortsGroup has the management port of every node, and so is in effect on the switch of every node.
@@ -65,7 +81,9 @@ func IsolationPortGroup(namespace string, ingress bool) string {
 }
 
 // IsolationACL is the rule that isolates the pods of IsolationPortGroup.
-func IsolationACL(namespace string, ingress bool) string { return IsolationPortGroup(namespace, ingress) }
+func IsolationACL(namespace string, ingress bool) string {
+	return IsolationPortGroup(namespace, ingress)
+}
 
 func familySuffix(v4 bool) string {
 	if v4 {

@@ -53,8 +53,13 @@ func Load(t *testing.T, file string, into ...any) {
 // Check compares got with the golden file that belongs to the input file: NAME.yaml has NAME.rows.
 func Check(t *testing.T, file string, got nbstate.Desired, update bool) {
 	t.Helper()
+	CheckText(t, file, Format(got), update)
+}
+
+// CheckText does the same with what was formatted already.
+func CheckText(t *testing.T, file, text string, update bool) {
+	t.Helper()
 	path := strings.TrimSuffix(file, ".yaml") + ".rows"
-	text := Format(got)
 	if update {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
