@@ -29,7 +29,7 @@ func TestNamesOfGroups(t *testing.T) {
 		}
 	}
 	// These take minutes; nobody who wants a lab should wait for them.
-	for _, not := range []string{"e2e.test", "ginkgo", "golangci-lint"} {
+	for _, not := range []string{"e2e.test", "ginkgo", "golangci-lint", "kube-proxy"} {
 		if slices.Contains(lab, not) {
 			t.Errorf("the lab builds %s", not)
 		}
@@ -37,7 +37,7 @@ func TestNamesOfGroups(t *testing.T) {
 	if diff := cmp.Diff([]string{"regression-issue-74839", "e2e.test", "ginkgo"}, Names(GroupConformance)); diff != "" {
 		t.Error(diff)
 	}
-	all := Names(GroupLab, GroupCNI, GroupConformance, GroupLint)
+	all := Names(GroupLab, GroupCNI, GroupConformance, GroupLint, GroupBench)
 	if slices.Sort(all); len(slices.Compact(slices.Clone(all))) != len(all) || len(all) != len(All()) {
 		t.Errorf("names are not unique or have no group: %v", all)
 	}
@@ -84,6 +84,22 @@ func TestGinkgoMatchesKubernetes(t *testing.T) {
 	}
 	if versions["kubernetes"] == "" || versions["kubernetes"] != versions["ginkgo"] {
 		t.Errorf("versions of ginkgo differ: %v", versions)
+	}
+}
+
+// TestKubeProxyMatchesKubernetes: a comparison with another version would not be fair.
+func TestKubeProxyMatchesKubernetes(t *testing.T) {
+	const repo = "k8s.io/kubernetes"
+	versions := map[string]string{}
+	for _, module := range []string{"kubernetes", "kubeproxy"} {
+		goMod, err := os.ReadFile(filepath.Join(repository(t), "test", "tools", module, "go.mod"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		versions[module] = requiredVersion(goMod, repo)
+	}
+	if versions["kubeproxy"] == "" || versions["kubernetes"] != versions["kubeproxy"] {
+		t.Errorf("versions of %s differ: %v", repo, versions)
 	}
 }
 

@@ -29,6 +29,8 @@ const (
 	GroupLint = "lint"
 	// GroupRoot is what EnsureRoot needs (packages only).
 	GroupRoot = "root"
+	// GroupBench is what benchmarks compare the project with.
+	GroupBench = "bench"
 	// GroupCNI is the standard CNI plugins that nodes have beside the project's own.
 	GroupCNI = "cni"
 )
@@ -114,6 +116,8 @@ func others() []Artifact {
 		{Name: "coredns", Group: GroupLab, Module: "coredns", Package: ".",
 			VersionOf: "github.com/coredns/coredns"},
 		{Name: "ginkgo", Group: GroupConformance, Module: "ginkgo", Package: "github.com/onsi/ginkgo/v2/ginkgo"},
+		{Name: "kube-proxy", Group: GroupBench, Module: "kubeproxy", Package: "k8s.io/kubernetes/cmd/kube-proxy",
+			VersionOf: "k8s.io/kubernetes", stamp: kubernetesStamp},
 		{Name: "golangci-lint", Group: GroupLint, Module: "golangci-lint",
 			Package: "github.com/golangci/golangci-lint/v2/cmd/golangci-lint", VersionOf: "github.com/golangci/golangci-lint/v2",
 			stamp: func(version string) []string { return []string{"-X main.version=" + version} }},
@@ -165,7 +169,7 @@ func pick(names []string) ([]Artifact, error) {
 	for _, name := range names {
 		if !slices.ContainsFunc(all, func(a Artifact) bool { return a.Name == name }) {
 			return nil, fmt.Errorf("unknown artifact %q; known are %s", name,
-				strings.Join(Names(GroupLab, GroupConformance, GroupLint), ", "))
+				strings.Join(Names(GroupLab, GroupConformance, GroupLint, GroupBench), ", "))
 		}
 	}
 	return slices.DeleteFunc(all, func(a Artifact) bool { return !slices.Contains(names, a.Name) }), nil
