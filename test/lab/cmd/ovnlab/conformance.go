@@ -59,6 +59,8 @@ func newConformance() *cobra.Command {
 	f.DurationVar(&o.Timeout, "timeout", 2*time.Hour, "how long all specs together may take")
 	f.StringVar(&o.ReportDir, "report-dir", "_output/conformance", "folder for junit files")
 	f.StringVar(&family, "ip-family", string(plan.IPv4), "IP family of nodes and pods: ipv4, ipv6 or dual")
+	f.StringVar(&lab.OVNRoot, "ovn-root", "", "root file system to run Open vSwitch and OVN from, instead of the host's")
+	f.StringVar(&lab.BinDir, "bin-dir", "", "folder with the project's executables (default _output/bin of the repository)")
 	f.BoolVar(&keep, "keep", false, "leave the lab up")
 	f.BoolVar(&reuse, "reuse", false, "run in the lab that --keep has left, and leave it up")
 	c.AddCommand(newConformanceResults())
