@@ -39,7 +39,7 @@ func (b *bench) oneAtATime(ctx context.Context) error {
 			return err
 		}
 	}
-	floor, err := measureFloor(ctx, b.lab, node, b.Serial, false)
+	floor, err := measureFloor(ctx, b.Lab, node, b.Serial, false)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (b *bench) allAtOnce(ctx context.Context) error {
 		if err := b.pods.remove(ctx, prefix, b.AtOnce); err != nil {
 			return err
 		}
-		floor, err := measureFloor(ctx, b.lab, node, b.AtOnce, true)
+		floor, err := measureFloor(ctx, b.Lab, node, b.AtOnce, true)
 		if err != nil {
 			return err
 		}
@@ -78,7 +78,7 @@ func (b *bench) allAtOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.result.Add(name+": all Running", report.Percentile(whole, 50).Seconds(), report.Seconds).AtMost(8).Ref("12.0 s").
+	b.Result.Add(name+": all Running", report.Percentile(whole, 50).Seconds(), report.Seconds).AtMost(8).Ref("12.0 s").
 		Say("median of %d rounds without the recorder; slowest %.1f s", b.Rounds, report.Percentile(whole, 100).Seconds())
 	return b.report(ctx, name, running, total, limits{
 		addP50: 250, floorFactor: factor, delP50: 60, ref: reference{addP50: "865 ms", addP99: "1,472 ms"},
@@ -117,19 +117,19 @@ func (b *bench) report(ctx context.Context, name string, running []time.Duration
 		return err
 	}
 	floorP50 := report.InMillis(report.Percentile(floor.whole, 50))
-	p50, p99 := b.result.AddLatency(name+": CNI ADD", add)
+	p50, p99 := b.Result.AddLatency(name+": CNI ADD", add)
 	p50.AtMost(max(l.addP50, l.floorFactor*floorP50)).Ref(l.ref.addP50)
 	p99.Ref(l.ref.addP99)
 	if l.addP99 > 0 {
 		p99.AtMost(l.addP99)
 	}
 	addP50 := p50.Value
-	b.result.AddLatency(name+": floor, logical port and OVS port", floor.whole)
-	b.result.AddLatency(name+": floor, OVS port alone", floor.port)
-	b.result.Add(name+": CNI ADD ÷ floor, p50", addP50/floorP50, report.Ratio).AtMost(factor)
-	p50, _ = b.result.AddLatency(name+": pod created → Running", running)
+	b.Result.AddLatency(name+": floor, logical port and OVS port", floor.whole)
+	b.Result.AddLatency(name+": floor, OVS port alone", floor.port)
+	b.Result.Add(name+": CNI ADD ÷ floor, p50", addP50/floorP50, report.Ratio).AtMost(factor)
+	p50, _ = b.Result.AddLatency(name+": pod created → Running", running)
 	p50.Ref(l.ref.runningP50)
-	p50, _ = b.result.AddLatency(name+": CNI DEL", del)
+	p50, _ = b.Result.AddLatency(name+": CNI DEL", del)
 	p50.AtMost(l.delP50).Ref(l.ref.delP50)
 	return nil
 }

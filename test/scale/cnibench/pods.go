@@ -14,9 +14,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/ovnkube/ovnkube/test/lab/image"
+	"github.com/ovnkube/ovnkube/test/scale/inlab"
 )
-
-const namespace = "bench"
 
 // pods creates pods on one node and follows them.
 type pods struct {
@@ -29,14 +28,7 @@ type pods struct {
 
 func newPods(ctx context.Context, client kubernetes.Interface, node string) (*pods, error) {
 	p := &pods{client: client, node: node, running: map[string]chan time.Time{}, gone: map[string]chan time.Time{}}
-	_, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("namespace of the benchmark: %w", err)
-	}
-	if err := p.waitServiceAccount(ctx); err != nil {
-		return nil, err
-	}
-	lw := cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "pods", namespace, fields.Everything())
+	lw := cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "pods", inlab.Namespace, fields.Everything())
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: lw, ObjectType: &corev1.Pod{},
 		Handler: cache.ResourceEventHandlerFuncs{
@@ -57,21 +49,6 @@ func newPods(ctx context.Context, client kubernetes.Interface, node string) (*po
 		return nil, fmt.Errorf("list pods: %w", context.Cause(ctx))
 	}
 	return p, nil
-}
-
-// waitServiceAccount waits for the controller manager, without which the API server refuses pods.
-func (p *pods) waitServiceAccount(ctx context.Context) error {
-	for {
-		_, err := p.client.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{})
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("service account of namespace %s: %w", namespace, err)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
 }
 
 // tell sends the time to who waits for the pod, once.
@@ -95,7 +72,7 @@ func (p *pods) expect(waiting map[string]chan time.Time, name string) <-chan tim
 func (p *pods) object(name string) *corev1.Pod {
 	second, none := int64(1), false
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: inlab.Namespace},
 		Spec: corev1.PodSpec{
 			// The scheduler places it: its time is part of what a user waits for.
 			NodeSelector:                  map[string]string{corev1.LabelHostname: p.node},
@@ -114,7 +91,7 @@ type span struct{ start, end time.Time }
 func (p *pods) run(ctx context.Context, name string) (span, error) {
 	running := p.expect(p.running, name)
 	s := span{start: time.Now()}
-	if _, err := p.client.CoreV1().Pods(namespace).Create(ctx, p.object(name), metav1.CreateOptions{}); err != nil {
+	if _, err := p.client.CoreV1().Pods(inlab.Namespace).Create(ctx, p.object(name), metav1.CreateOptions{}); err != nil {
 		return s, fmt.Errorf("create pod %s: %w", name, err)
 	}
 	select {
@@ -147,7 +124,7 @@ func (p *pods) remove(ctx context.Context, prefix string, n int) error {
 		group.Go(func() error {
 			name := podName(prefix, i)
 			gone := p.expect(p.gone, name)
-			if err := p.client.CoreV1().Pods(namespace).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+			if err := p.client.CoreV1().Pods(inlab.Namespace).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
 				return fmt.Errorf("delete pod %s: %w", name, err)
 			}
 			select {

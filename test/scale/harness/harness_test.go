@@ -54,11 +54,11 @@ func TestCountTransactionsRefusesWhatItCannotCount(t *testing.T) {
 }
 
 func TestParseCPU(t *testing.T) {
-	got, err := parseCPU("17 (a) b (c) S 1 17 17 0 -1 4194560 100 0 0 0 150 25 0 0 20 0 8 0 100 1 1 1")
-	if err != nil || got != 1750*time.Millisecond {
-		t.Errorf("CPU time is %v, %v; want 1.75s", got, err)
+	own, children, err := parseCPU("17 (a) b (c) S 1 17 17 0 -1 4194560 100 0 0 0 150 25 30 7 20 0 8 0 100 1 1 1")
+	if err != nil || own != 1750*time.Millisecond || children != 370*time.Millisecond {
+		t.Errorf("CPU time is %v, that of children %v, %v; want 1.75s and 370ms", own, children, err)
 	}
-	if _, err := parseCPU("17 (a) S 1"); err == nil {
+	if _, _, err := parseCPU("17 (a) S 1"); err == nil {
 		t.Error("a short line was accepted")
 	}
 }

@@ -19,6 +19,8 @@ const clockTick = 10 * time.Millisecond
 type Usage struct {
 	// CPU is user and system time of all its threads since it started, with a resolution of 10 ms.
 	CPU time.Duration
+	// Children is the same of the processes that it started and that have ended.
+	Children time.Duration
 	// RSS and PSS are now, PeakRSS is the highest RSS since it started; all in bytes. PSS counts a
 	// page that n processes share as 1/n page.
 	RSS, PeakRSS, PSS int64
@@ -41,7 +43,7 @@ func ReadUsage(proc string, pid int) (Usage, error) {
 	if err != nil {
 		return u, err
 	}
-	if u.CPU, err = parseCPU(string(stat)); err != nil {
+	if u.CPU, u.Children, err = parseCPU(string(stat)); err != nil {
 		return u, err
 	}
 	status, err := os.ReadFile(dir + "/status")
@@ -57,22 +59,20 @@ func ReadUsage(proc string, pid int) (Usage, error) {
 	return u, nil
 }
 
-// parseCPU adds utime and stime, the 14th and 15th field of /proc/PID/stat (proc_pid_stat(5)). The second
-// field, the command's name in brackets, may hold blanks and brackets.
-func parseCPU(stat string) (time.Duration, error) {
+// parseCPU adds utime and stime, the 14th and 15th field of /proc/PID/stat, and cutime and cstime, the two after them
+// (proc_pid_stat(5)). The second field, the command's name in brackets, may hold blanks and brackets.
+func parseCPU(stat string) (own, children time.Duration, err error) {
 	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("unexpected content of /proc/PID/stat: %q", stat)
+	if len(fields) < 15 {
+		return 0, 0, fmt.Errorf("unexpected content of /proc/PID/stat: %q", stat)
 	}
-	var ticks int64
-	for _, f := range fields[11:13] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("unexpected content of /proc/PID/stat: %w", err)
+	var ticks [4]int64
+	for i, f := range fields[11:15] {
+		if ticks[i], err = strconv.ParseInt(f, 10, 64); err != nil {
+			return 0, 0, fmt.Errorf("unexpected content of /proc/PID/stat: %w", err)
 		}
-		ticks += n
 	}
-	return time.Duration(ticks) * clockTick, nil
+	return time.Duration(ticks[0]+ticks[1]) * clockTick, time.Duration(ticks[2]+ticks[3]) * clockTick, nil
 }
 
 // kibField returns the bytes in a line "NAME:   123 kB"; 0 when there is none.

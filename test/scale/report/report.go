@@ -20,6 +20,8 @@ const (
 	Millis    = "ms"
 	MiB       = "MiB"
 	Ratio     = "×"
+	// GbitPerSecond has 10^9 bits.
+	GbitPerSecond = "Gbit/s"
 )
 
 // Figure is one measured value.
@@ -115,7 +117,7 @@ func InMillis(d time.Duration) float64 { return float64(d) / float64(time.Millis
 func InMiB(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
 // Text is the value with its unit, with three significant digits or all digits before the decimal point.
-func (f Figure) Text() string { return amount(f.Value, f.Unit) }
+func (f Figure) Text() string { return Amount(f.Value, f.Unit) }
 
 // TargetText is the target with its unit; empty when there is none.
 func (f Figure) TargetText() string {
@@ -126,7 +128,7 @@ func (f Figure) TargetText() string {
 	if f.Target.AtLeast {
 		sign = "≥ "
 	}
-	return sign + amount(f.Target.Value, f.Unit)
+	return sign + Amount(f.Target.Value, f.Unit)
 }
 
 // Verdict is "met", "missed" or empty.
@@ -141,7 +143,8 @@ func (f Figure) Verdict() string {
 	}
 }
 
-func amount(v float64, unit string) string {
+// Amount is a value with its unit, as in tables.
+func Amount(v float64, unit string) string {
 	number := strconv.FormatFloat(v, 'f', decimals(v), 64)
 	if whole, fraction, ok := strings.Cut(number, "."); ok && strings.Trim(fraction, "0") == "" {
 		number = whole

@@ -54,7 +54,7 @@ func TestAmounts(t *testing.T) {
 		{99.96, Millis, "100 ms"},
 		{-1234, MiB, "-1,234 MiB"},
 	} {
-		if got := amount(c.value, c.unit); got != c.want {
+		if got := Amount(c.value, c.unit); got != c.want {
 			t.Errorf("amount(%v, %q) = %q, want %q", c.value, c.unit, got, c.want)
 		}
 	}

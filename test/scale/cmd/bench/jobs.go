@@ -8,11 +8,15 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/ovnkube/ovnkube/test/scale/cnibench"
+	"github.com/ovnkube/ovnkube/test/scale/datapath"
 	"github.com/ovnkube/ovnkube/test/scale/harness"
+	"github.com/ovnkube/ovnkube/test/scale/inlab"
 	"github.com/ovnkube/ovnkube/test/scale/report"
 	"github.com/ovnkube/ovnkube/test/scale/scenario"
+	"github.com/ovnkube/ovnkube/test/scale/servicebench"
 )
 
 // job is a scenario and how to run it.
@@ -29,8 +33,8 @@ func jobs() []job {
 		}})
 	}
 	for _, c := range []cnibench.Options{
-		{ID: "cni", Title: "Pods in the lab, three nodes, the machine's OVN"},
-		{ID: "cni-debian13", Title: "Pods in the lab, three nodes, OVN of Debian 13", Debian: "trixie"},
+		{Options: inlab.Options{ID: "cni", Title: "Pods in the lab, three nodes, the machine's OVN"}},
+		{Options: inlab.Options{ID: "cni-debian13", Title: "Pods in the lab, three nodes, OVN of Debian 13", Debian: "trixie"}},
 	} {
 		all = append(all, job{c.ID, c.Title, func(ctx context.Context, env scenario.Env) (*report.Result, error) {
 			c.Root, c.BinDir = env.Root, filepath.Dir(env.Master)
@@ -38,8 +42,23 @@ func jobs() []job {
 			return cnibench.Run(ctx, c)
 		}})
 	}
-	return all
+	return append(all, job{latencyID, latencyTitle, func(ctx context.Context, env scenario.Env) (*report.Result, error) {
+		return servicebench.Run(ctx, servicebench.Options{
+			Options: inlab.Options{ID: latencyID, Title: latencyTitle, Root: env.Root, BinDir: filepath.Dir(env.Master)},
+			Others:  []int{0, 500, 1000}, Created: 100, Deleted: 20, ProxyCreated: 15, ProxyDeleted: 8, Changes: 100,
+		})
+	}}, job{datapathID, datapathTitle, func(ctx context.Context, env scenario.Env) (*report.Result, error) {
+		return datapath.Run(ctx, datapath.Options{
+			Options: inlab.Options{ID: datapathID, Title: datapathTitle, Root: env.Root, BinDir: filepath.Dir(env.Master)},
+			Rounds:  5, Turn: 2 * time.Second,
+		})
+	}})
 }
+
+const (
+	latencyID, latencyTitle   = "service-latency", "Services in the lab, two nodes, with kube-proxy (nftables) beside"
+	datapathID, datapathTitle = "datapath", "Data path in the lab, two nodes, userspace Open vSwitch"
+)
 
 // order is what the outer process tells the one in the namespaces.
 type order struct {

@@ -1,0 +1,27 @@
+package datapath
+
+import (
+	"net/netip"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+func TestMedianIsAMeasuredValue(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   float64
+	}{{[]float64{3, 1, 2}, 2}, {[]float64{4, 1, 3, 2}, 2}, {[]float64{7}, 7}} {
+		if got := median(c.values); got != c.want {
+			t.Errorf("median of %v is %v, want %v", c.values, got, c.want)
+		}
+	}
+}
+
+func TestNodePortsAreThoseOfTheService(t *testing.T) {
+	s := &corev1.Service{Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: sinkPort, NodePort: 30001}, {Port: httpPort, NodePort: 30003}}}}
+	to := nodePorts(s, netip.MustParseAddr("192.0.2.1"))
+	if got := to(httpPort); got != netip.MustParseAddrPort("192.0.2.1:30003") {
+		t.Errorf("port %d is reached at %s", httpPort, got)
+	}
+}
