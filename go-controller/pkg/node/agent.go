@@ -64,6 +64,8 @@ type Agent struct {
 	node         *kube.Mirror[*kube.Node]
 	services     *kube.Mirror[*kube.Service]
 	slices       *kube.Mirror[*kube.EndpointSlice]
+	// serviceNetworks are those that were added to the configured ones.
+	serviceNetworks *kube.Mirror[*kube.ServiceCIDR]
 	// endpoints finds the slices of a service; rules are the host's own for services.
 	endpoints *kube.ServiceSlices
 	rules     *netfilter.Controller
@@ -111,8 +113,8 @@ func New(cfg config.Node, opts Options) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: cfg, opts: opts, kube: client, facts: newFacts(), tables: nft.Kernel(), flows: flowsOf(cfg.OVSDB),
-		node: kube.NewNodeMirror(), services: kube.NewServiceMirror(), slices: kube.NewEndpointSliceMirror(), patcher: kube.NewPatcher(client.CoreV1()),
-		greeter: greeter{send: sendDatagram},
+		node: kube.NewNodeMirror(), services: kube.NewServiceMirror(), slices: kube.NewEndpointSliceMirror(),
+		serviceNetworks: kube.NewServiceCIDRMirror(), patcher: kube.NewPatcher(client.CoreV1()), greeter: greeter{send: sendDatagram},
 	}
 	a.loops.ready = reconcile.New("readiness", a.reconcileReadiness, nil)
 	for loop, work := range map[**reconcile.Loop]namedWork{
@@ -127,6 +129,7 @@ func New(cfg config.Node, opts Options) (*Agent, error) {
 		*loop = reconcile.New(work.name, work.do, a.outcomeChanged)
 	}
 	a.prepareServices()
+	a.prepareServiceCIDRs()
 	if opts.Registerer != nil {
 		if err := opts.Registerer.Register(newCollector(append(a.loops.all(), a.rules.Loop()))); err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
@@ -178,7 +181,7 @@ func (a *Agent) seed() error {
 		klog.ErrorS(err, "Waiting for the API server to name the node's subnets")
 	}
 	a.facts.setSubnets(subnets)
-	return nil
+	return a.rememberServiceRoutes()
 }
 
 // Ready returns nil when pods can be served, else what is missing.

@@ -17,6 +17,8 @@ type facts struct {
 	uplinkKnown bool
 	// subnets are the node's, from the API server or remembered.
 	subnets []netip.Prefix
+	// serviceRoutes are the service networks to which the host had routes when the agent began.
+	serviceRoutes []netip.Prefix
 	// systemID is the chassis' name.
 	systemID string
 	// tunnelDevice is the device through which tunnels leave.
@@ -67,6 +69,18 @@ func (f *facts) getSubnets() []netip.Prefix {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.subnets
+}
+
+func (f *facts) setServiceRoutes(networks []netip.Prefix) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.serviceRoutes = networks
+}
+
+func (f *facts) getServiceRoutes() []netip.Prefix {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.serviceRoutes
 }
 
 func (f *facts) setSystemID(id string) (changed bool) {

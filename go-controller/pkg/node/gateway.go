@@ -48,7 +48,7 @@ func (a *Agent) reconcileGateway(ctx context.Context) error {
 	patch := state.Ports[names.PatchToIntegration(a.cfg.NodeName)]
 	err = a.ensureFlows(ctx, gateway.Facts{
 		MAC: external.MAC, NIC: nic.OFPort, Patch: max(patch.OFPort, 0),
-		Addresses: hosts(addresses), ServiceCIDRs: a.cfg.ServiceCIDRs,
+		Addresses: hosts(addresses), ServiceCIDRs: a.serviceCIDRs(),
 	})
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (a *Agent) routed(s ovs.State) bool {
 
 // gatewayHost keeps the host's addresses and routes for services.
 func (a *Agent) gatewayHost(ctx context.Context, external *hostnet.Device, addresses []netip.Prefix) error {
-	h := gateway.Host{Addresses: addresses, ServiceCIDRs: a.cfg.ServiceCIDRs, Subnets: a.facts.getSubnets(), MTU: a.cfg.MTU}
+	h := gateway.Host{Addresses: addresses, ServiceCIDRs: a.serviceCIDRs(), Subnets: a.facts.getSubnets(), MTU: a.cfg.MTU}
 	actions := hostnet.Plan(external, hostnet.Settings{}, gateway.External(h))
 	if a.loops.mgmtport.Err() == nil {
 		management, err := hostnet.Observe(names.ManagementPort)

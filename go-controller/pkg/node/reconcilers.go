@@ -176,14 +176,7 @@ func (a *Agent) reconcileManagementPort(ctx context.Context) error {
 // checkPools refuses pools that lie over the host's own network: the route to them would lead into the tunnels what
 // belongs to the wire, and cut the node off.
 func checkPools(uplink bridge.Record, pools []netip.Prefix) error {
-	own := make([]netip.Addr, 0, len(uplink.Addresses)+len(uplink.Routes))
-	for _, a := range uplink.Addresses {
-		own = append(own, a.Prefix.Addr())
-	}
-	for _, r := range uplink.Routes {
-		own = append(own, r.Gateway)
-	}
-	for _, address := range own {
+	for _, address := range ownAddresses(uplink) {
 		for _, pool := range pools {
 			if pool.Contains(address) {
 				return reconcile.Waiting(fmt.Sprintf("--cluster-subnets %s overlaps the network of %s, which has %s: choose pools that no host's network uses", pool, uplink.NIC, address))
@@ -191,6 +184,20 @@ func checkPools(uplink bridge.Record, pools []netip.Prefix) error {
 		}
 	}
 	return nil
+}
+
+// ownAddresses are the host's on the wire, and those of its next hops there.
+func ownAddresses(uplink bridge.Record) []netip.Addr {
+	var out []netip.Addr
+	for _, a := range uplink.Addresses {
+		out = append(out, a.Prefix.Addr())
+	}
+	for _, r := range uplink.Routes {
+		if r.Gateway.IsValid() {
+			out = append(out, r.Gateway)
+		}
+	}
+	return out
 }
 
 func noSubnets(node string) error {
@@ -245,7 +252,7 @@ func (a *Agent) reconcileMasquerade(ctx context.Context) error {
 		subnets = nil // pods' packets get the node's address from the gateway router
 	}
 	table := nft.Masquerade(subnets, a.clusterPrefixes())
-	table.Chains = append(table.Chains, nft.ToServices(a.cfg.ServiceCIDRs))
+	table.Chains = append(table.Chains, nft.ToServices(a.serviceCIDRs()))
 	_, err := a.tables.Ensure(ctx, table)
 	return err
 }

@@ -50,15 +50,21 @@ func (a *Agent) runServices(ctx context.Context) {
 		health.Run, a.rules.Run,
 		func(ctx context.Context) { a.services.Run(ctx, kube.Services(a.kube.CoreV1())) },
 		func(ctx context.Context) { a.slices.Run(ctx, kube.EndpointSlices(a.kube.DiscoveryV1())) },
+		func(ctx context.Context) { a.serviceNetworks.Run(ctx, kube.ServiceCIDRs(a.kube.NetworkingV1())) },
+		func(ctx context.Context) { whenClosed(ctx, a.services.Synced(), a.loops.gateway.Wake) },
+		func(ctx context.Context) { whenClosed(ctx, a.serviceNetworks.Synced(), a.wakeForServiceCIDRs) },
 	} {
 		wg.Go(func() { run(ctx) })
 	}
+	wg.Wait()
+}
+
+func whenClosed(ctx context.Context, closed <-chan struct{}, do func()) {
 	select {
-	case <-a.services.Synced():
-		a.loops.gateway.Wake()
+	case <-closed:
+		do()
 	case <-ctx.Done():
 	}
-	wg.Wait()
 }
 
 // flowsFirst returns when the external bridge's flows are as services are now. A connection from outside that the host's
@@ -94,6 +100,6 @@ func (a *Agent) netfilterFacts() (netfilter.Facts, error) {
 	}
 	own := slices.DeleteFunc(hosts(addresses), names.IsMasquerade)
 	return netfilter.Facts{
-		Node: a.cfg.NodeName, Addresses: own, Subnets: subnets, ServiceCIDRs: a.cfg.ServiceCIDRs, NoNodePorts: !a.cfg.NodePort,
+		Node: a.cfg.NodeName, Addresses: own, Subnets: subnets, ServiceCIDRs: a.serviceCIDRs(), NoNodePorts: !a.cfg.NodePort,
 	}, nil
 }

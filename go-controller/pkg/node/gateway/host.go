@@ -22,7 +22,7 @@ type Host struct {
 
 // External is what the host has on the external bridge: the address by which services know it, and the way to them.
 func External(h Host) hostnet.Desired {
-	d := hostnet.Desired{Device: names.ExternalBridge}
+	d := hostnet.Desired{Device: names.ExternalBridge, OwnsRoute: leadsToServices}
 	for _, v4 := range []bool{true, false} {
 		node, ok := firstOf(h.Addresses, v4)
 		if !ok {
@@ -81,6 +81,22 @@ func toServices(cidr netip.Prefix, mtu int) hostnet.Route {
 	r := route(cidr.Masked())
 	r.Gateway, r.OnLink, r.Source, r.MTU = names.MasqueradeNextHop(v4), true, names.MasqueradeHost(v4), mtu
 	return r
+}
+
+// leadsToServices tells routes to service networks, also former ones, by their next hop, which nobody else uses.
+func leadsToServices(r hostnet.Route) bool {
+	return r.Table == hostnet.MainTable && r.Gateway.IsValid() && r.Gateway == names.MasqueradeNextHop(r.Gateway.Is4())
+}
+
+// ServiceNetworks returns the networks to which the host has routes as External makes them.
+func ServiceNetworks(external *hostnet.Device) []netip.Prefix {
+	var out []netip.Prefix
+	for _, r := range external.Routes {
+		if leadsToServices(r) {
+			out = append(out, r.Destination)
+		}
+	}
+	return out
 }
 
 func firstOf(addresses []netip.Prefix, v4 bool) (netip.Prefix, bool) {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Desired is how a device should be. What it does not mention is left alone, unless OwnsAddresses says so.
+// Desired is how a device should be. What it does not mention is left alone, unless OwnsAddresses or OwnsRoute say so.
 type Desired struct {
 	Device string
 	// MTU in bytes; 0 leaves it alone.
@@ -18,7 +18,9 @@ type Desired struct {
 	// OwnsAddresses removes other addresses of global scope.
 	OwnsAddresses bool
 	Routes        []Route
-	Neighbours    []Neighbour
+	// OwnsRoute tells which routes of the device are removed when they are not among Routes; nil: none.
+	OwnsRoute  func(Route) bool
+	Neighbours []Neighbour
 	// Sysctls by key, with slashes, below /proc/sys.
 	Sysctls map[string]string
 }
@@ -120,5 +122,16 @@ func planRoutes(observed *Device, d Desired) []Action {
 			onLink = append(onLink, ReplaceRoute{d.Device, want})
 		}
 	}
-	return append(onLink, viaGateway...)
+	return slices.Concat(onLink, viaGateway, superfluous(observed, d))
+}
+
+func superfluous(observed *Device, d Desired) []Action {
+	var out []Action
+	for _, have := range observed.Routes {
+		wanted := func(r Route) bool { return r.Key() == have.Key() }
+		if d.OwnsRoute != nil && d.OwnsRoute(have) && !slices.ContainsFunc(d.Routes, wanted) {
+			out = append(out, DeleteRoute{d.Device, have})
+		}
+	}
+	return out
 }

@@ -118,3 +118,19 @@ func TestPlanLifetimes(t *testing.T) {
 		})
 	}
 }
+
+// Routes that are owned and not wanted go, after the others have come; those of others stay.
+func TestOwnedRoutes(t *testing.T) {
+	via := func(dst, hop string) Route {
+		return Route{Destination: prefix(dst), Gateway: ip(hop), Table: MainTable}
+	}
+	d := &Device{Link: Link{Name: "br", Up: true}, Routes: []Route{via("10.1.0.0/16", "10.0.0.4"), via("10.2.0.0/16", "10.0.0.4"), via("10.3.0.0/16", "10.0.0.5")}}
+	want := Desired{
+		Device: "br", Routes: []Route{via("10.1.0.0/16", "10.0.0.4"), via("10.4.0.0/16", "10.0.0.4")},
+		OwnsRoute: func(r Route) bool { return r.Gateway == ip("10.0.0.4") },
+	}
+	got := texts(Plan(d, Settings{}, want))
+	if diff := cmp.Diff([]string{"replace route 10.4.0.0/16 via 10.0.0.4 dev br metric 0", "delete route 10.2.0.0/16 via 10.0.0.4 dev br metric 0"}, got); diff != "" {
+		t.Errorf("actions (-want +got):\n%s", diff)
+	}
+}

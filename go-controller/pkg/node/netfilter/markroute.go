@@ -19,7 +19,7 @@ import (
 
 // markDevice is how the management port leads packets with ServiceMark to services: by a table of its own.
 func markDevice(f Facts) hostnet.Desired {
-	out := hostnet.Desired{Device: names.ManagementPort}
+	out := hostnet.Desired{Device: names.ManagementPort, OwnsRoute: func(r hostnet.Route) bool { return r.Table == names.ServiceRouteTable }}
 	for _, subnet := range f.Subnets {
 		for _, cidr := range f.ServiceCIDRs {
 			if v4 := subnet.Addr().Is4(); v4 == cidr.Addr().Is4() {

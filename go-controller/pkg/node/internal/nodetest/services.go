@@ -10,16 +10,19 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// services are the Services and EndpointSlices that an API knows.
-type services struct{ services, slices resource }
+// services are the Services, EndpointSlices and ServiceCIDRs that an API knows.
+type services struct{ services, slices, cidrs resource }
 
 func (s *services) serve(mux *http.ServeMux) {
 	s.services.begin("v1", "Service")
 	s.slices.begin("discovery.k8s.io/v1", "EndpointSlice")
+	s.cidrs.begin("networking.k8s.io/v1", "ServiceCIDR")
+	mux.Handle("GET /apis/networking.k8s.io/v1/servicecidrs", &s.cidrs)
 	mux.Handle("GET /api/v1/services", &s.services)
 	mux.Handle("GET /apis/discovery.k8s.io/v1/endpointslices", &s.slices)
 }
@@ -27,7 +30,7 @@ func (s *services) serve(mux *http.ServeMux) {
 // AddService makes a Service.
 func (a *API) AddService(service corev1.Service) { a.Put(&service) }
 
-// Put adds or changes a Service or EndpointSlice, which is the API's from then on.
+// Put adds or changes a Service, EndpointSlice or ServiceCIDR, which is the API's from then on.
 func (a *API) Put(object metav1.Object) { a.services.of(object).put(object, false) }
 
 // Delete removes it.
@@ -42,8 +45,11 @@ func (s *services) of(object metav1.Object) *resource {
 	case *discoveryv1.EndpointSlice:
 		o.APIVersion, o.Kind = s.slices.apiVersion, s.slices.kind
 		return &s.slices
+	case *networkingv1.ServiceCIDR:
+		o.APIVersion, o.Kind = s.cidrs.apiVersion, s.cidrs.kind
+		return &s.cidrs
 	}
-	panic("nodetest: neither a Service nor an EndpointSlice")
+	panic("nodetest: an object of no kind that is served")
 }
 
 // resource is one kind of objects of an API server: list and watch.
