@@ -81,6 +81,7 @@ func scenarios() []scenario {
 		{name: "Egress", run: testEgress},
 		{name: "Services", run: testServices},
 		{name: "ExternalServices", run: testExternalServices, limit: 3 * time.Minute},
+		{name: "ServiceChurn", run: testServiceChurn, limit: 4 * time.Minute, only: []plan.Family{plan.Dual}},
 		{name: "StatefulSet", run: testStatefulSet},
 		{name: "JobFreesAddress", run: testJobFreesAddress},
 		{name: "EditedAnnotation", run: testEditedAnnotation},
