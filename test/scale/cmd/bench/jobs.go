@@ -50,7 +50,7 @@ func jobs() []job {
 	}}, job{datapathID, datapathTitle, func(ctx context.Context, env scenario.Env) (*report.Result, error) {
 		return datapath.Run(ctx, datapath.Options{
 			Options: inlab.Options{ID: datapathID, Title: datapathTitle, Root: env.Root, BinDir: filepath.Dir(env.Master)},
-			Rounds:  5, Turn: 2 * time.Second,
+			Rounds:  9, Turn: time.Second,
 		})
 	}})
 }
