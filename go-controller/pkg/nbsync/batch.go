@@ -86,31 +86,51 @@ func (b *batch) locate(key nbstate.Key) *location {
 	return loc
 }
 
-// resolve returns the UUID of a wanted row, or its name when it is inserted by this batch. When it can be
-// neither, the plan waits and the result is empty.
-func (b *batch) resolve(p *plan, key nbstate.Key, strong bool) string {
+// resolution is where a row that something refers to is, or will be.
+type resolution int
+
+const (
+	// missing: the row is not there, and will not be after this batch.
+	missing resolution = iota
+	// found: the row is in the database.
+	found
+	// pending: a plan of this batch inserts the row, if it goes on.
+	pending
+)
+
+// resolve returns the UUID of a wanted row, or its name when it is inserted by this batch. Without either the result is empty.
+func (b *batch) resolve(p *plan, key nbstate.Key) (string, resolution) {
 	p.refs = append(p.refs, key)
 	loc := b.locate(key)
 	owner, _, wanted := b.view.Row(key)
-	if !wanted {
-		p.waits = append(p.waits, key)
-		return ""
-	}
-	if len(loc.rows) > 0 {
-		return loc.rows[0].uuid
+	switch {
+	case !wanted:
+		return "", missing
+	case len(loc.rows) > 0:
+		return loc.rows[0].uuid, found
 	}
 	if _, ok := b.plans[owner]; !ok {
 		if !b.mayPull(owner) {
-			p.waits = append(p.waits, key)
-			return ""
+			return "", missing
 		}
 		b.include(owner)
 	}
-	p.needs = append(p.needs, key)
-	if strong {
-		p.keeps = append(p.keeps, key)
+	return loc.name, pending
+}
+
+// refer is resolve for a row that another row refers to. When it is missing, the plan waits.
+func (b *batch) refer(p *plan, key nbstate.Key, strong bool) string {
+	value, r := b.resolve(p, key)
+	switch {
+	case r == missing:
+		p.waits = append(p.waits, key)
+	case r == pending:
+		p.needs = append(p.needs, key)
+		if strong {
+			p.keeps = append(p.keeps, key)
+		}
 	}
-	return loc.name
+	return value
 }
 
 // actual returns the values that a set column of a row holds in the database.
@@ -195,6 +215,6 @@ func (b *batch) planStray(p *plan, s stray) {
 	}
 	c := t.shared[s.member.Column]
 	if _, ok := b.actual(s.member.Parent, c)[s.value]; ok {
-		p.removes = append(p.removes, memberChange{rowRef{t.name, parent.rows[0].uuid}, s.member.Parent, c, s.value})
+		p.removes = append(p.removes, memberChange{rowRef: rowRef{t.name, parent.rows[0].uuid}, key: s.member.Parent, column: c, value: s.value})
 	}
 }

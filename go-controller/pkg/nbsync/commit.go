@@ -243,8 +243,15 @@ func (s *Syncer) attemptOnly(ctx context.Context, plans []*plan) error {
 	return s.attempt(ctx, owners, only)
 }
 
-// finish settles an owner whose plan is in the database.
+// finish settles an owner whose plan is in the database, or all of it that could be.
 func (s *Syncer) finish(p *plan) {
+	if len(p.late) > 0 {
+		for _, key := range p.rows {
+			s.queue.wake(key, p.size() > 0)
+		}
+		s.park(p)
+		return
+	}
 	failed := false
 	if w, ok := s.queue.works[p.owner]; ok {
 		failed = w.err != nil
@@ -281,7 +288,7 @@ func (s *Syncer) fail(ctx context.Context, p *plan, err error) {
 	w.failures++
 	d := s.opts.retryDelay(w.failures)
 	w.retryAt = time.Now().Add(d)
-	s.queue.wait(w, append(slices.Clone(p.refs), p.waits...))
+	s.queue.wait(w, slices.Concat(p.refs, p.waits, p.late))
 	klog.FromContext(ctx).Error(err, "Cannot bring an owner's rows into the northbound database; trying again", "owner", p.owner, "after", d, "failures", w.failures)
 	s.opts.OnResult(Result{Owner: p.owner, Generation: p.generation, Deleted: p.deleted, Err: err})
 }
@@ -296,14 +303,7 @@ func (s *Syncer) settleStuck(stuck []*plan, b *batch) {
 			s.fail(context.Background(), p, p.err)
 			continue
 		}
-		w := s.queue.work(p.owner)
-		s.queue.wait(w, p.waits)
-		w.failures, w.retryAt = 0, time.Time{}
-		err := &WaitError{Keys: p.waits}
-		if w.err == nil || w.generation != p.generation || w.err.Error() != err.Error() {
-			w.err, w.generation = err, p.generation
-			s.opts.OnResult(Result{Owner: p.owner, Generation: p.generation, Deleted: p.deleted, Err: err})
-		}
+		s.park(p)
 	}
 	// Rows that only lack a reference are inserted together with it: those who would refer to them go next
 	// and pull them in.
@@ -322,6 +322,19 @@ func (s *Syncer) settleStuck(stuck []*plan, b *batch) {
 			}
 		}
 	})
+}
+
+// park lets an owner wait for the rows that it lacks.
+func (s *Syncer) park(p *plan) {
+	missing := slices.Concat(p.waits, p.late)
+	w := s.queue.work(p.owner)
+	s.queue.wait(w, missing)
+	w.failures, w.retryAt = 0, time.Time{}
+	err := &WaitError{Keys: missing}
+	if w.err == nil || w.generation != p.generation || w.err.Error() != err.Error() {
+		w.err, w.generation = err, p.generation
+		s.opts.OnResult(Result{Owner: p.owner, Generation: p.generation, Deleted: p.deleted, Err: err})
+	}
 }
 
 // requeue makes owners ready again whose transaction had no outcome.

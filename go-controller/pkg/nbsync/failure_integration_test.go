@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -91,6 +92,40 @@ func TestOneBadOwnerOfManyIsFound(t *testing.T) {
 			r.awaitDone(t, pod("bad"), r.set(t, pod("bad"), podOn("n1", "ns_good")))
 		})
 	}
+}
+
+// Many contribute to the rows of an owner that the server refuses: their other contributions are written, also later changes, and
+// the rest follows as soon as those rows are there.
+func TestMembersOfARefusedRowWaitAlone(t *testing.T) {
+	r, endpoint, _ := start(t, func(o *nbsync.Options) { o.RetryMin, o.RetryMax = time.Hour, time.Hour })
+	r.store.Synced()
+	nodes(t, r, "n1")
+	good := nbstate.Desired{Rows: []nbstate.Row{switchRow("n2")}}
+	bad := nbstate.Desired{
+		Rows:    append(slices.Clone(good.Rows), badACL()),
+		Members: []nbstate.Member{{Parent: switchKey("n2"), Column: "acls", Value: "bad"}},
+	}
+	r.awaitError(t, node("n2"), r.set(t, node("n2"), bad), "constraint violation")
+	service := func(backend string) nbstate.Desired {
+		d := nbstate.Desired{Rows: []nbstate.Row{{ID: "lb", Model: &nbdb.LoadBalancer{Name: "lb", Vips: map[string]string{"172.30.0.1:80": backend}}}}}
+		for _, n := range []string{"n1", "n2"} {
+			d.Members = append(d.Members, nbstate.Member{Parent: switchKey(n), Column: "load_balancer", Value: "lb"})
+		}
+		return d
+	}
+	want := map[nbstate.Owner]nbstate.Desired{node("n1"): {Rows: []nbstate.Row{switchRow("n1")}}}
+	for i, backend := range []string{"10.0.0.1:80", "10.0.0.2:80"} {
+		g := r.set(t, pod("s"), service(backend))
+		r.awaitError(t, pod("s"), g, "Logical_Switch/n2")
+		d := service(backend)
+		d.Members = d.Members[:1]
+		want[pod("s")] = d
+		awaitContents(t, endpoint, fmt.Sprint("change ", i), wantedContents(want))
+	}
+	r.awaitDone(t, node("n2"), r.set(t, node("n2"), good))
+	r.awaitDone(t, pod("s"), 1)
+	want[node("n2")], want[pod("s")] = good, service("10.0.0.2:80")
+	awaitContents(t, endpoint, "mended", wantedContents(want))
 }
 
 // A collision names the row that is in the way, and ends when that row goes, without waiting for a turn.

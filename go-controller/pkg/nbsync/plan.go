@@ -3,6 +3,7 @@ package nbsync
 import (
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/ovn-org/libovsdb/model"
 	libovsdb "github.com/ovn-org/libovsdb/ovsdb"
@@ -11,7 +12,8 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 )
 
-// plan is what one owner needs from the database. It is all or nothing.
+// plan is what one owner needs from the database. Its rows are all or nothing. A member whose set or value is not there is
+// left for later, and keeps nothing else from going on but a row that is to begin with it.
 type plan struct {
 	owner      nbstate.Owner
 	generation uint64
@@ -28,9 +30,10 @@ type plan struct {
 
 	rows  []nbstate.Key // all rows the owner wants
 	refs  []nbstate.Key // all rows it refers to
-	needs []nbstate.Key // those of refs that other plans of the same batch must insert
-	keeps []nbstate.Key // rows of the same transaction that it refers to strongly
-	waits []nbstate.Key // those of refs that are not there and will not be in this batch
+	needs []nbstate.Key // those that its rows refer to and other plans of the same batch must insert
+	keeps []nbstate.Key // those of needs that its rows refer to strongly
+	waits []nbstate.Key // those that its rows refer to and that are not there and will not be in this batch
+	late  []nbstate.Key // the same for its members
 	// unkept are rows to insert that nothing in the batch refers to: the server would delete them at once.
 	// They are in waits too.
 	unkept []nbstate.Key
@@ -63,7 +66,16 @@ type memberChange struct {
 	key    nbstate.Key
 	column *column
 	value  string
+	// needs are set and value, as far as other plans of the same batch must insert them; keeps is the value, if that lives only
+	// as long as something refers to it.
+	needs, keeps []nbstate.Key
+	// whole: the value is a row that the same plan inserts and that lives by its references. It begins with all of them: a port
+	// is connected when it is in all its groups.
+	whole bool
 }
+
+// goesOn tells whether the plan has a place in the transaction.
+func (p *plan) goesOn() bool { return p.err == nil && len(p.waits) == 0 }
 
 func (p *plan) size() int {
 	return len(p.inserts) + len(p.updates) + len(p.mutations) + len(p.adds) + len(p.removes) + len(p.deletes)
@@ -119,7 +131,7 @@ func (b *batch) planRow(p *plan, r nbstate.Row) error {
 		want.marks = b.marks(p.owner, r.ID)
 	}
 	resolve := func(refTable, id string, strong bool) string {
-		return b.resolve(p, nbstate.Key{Table: refTable, ID: id}, strong)
+		return b.refer(p, nbstate.Key{Table: refTable, ID: id}, strong)
 	}
 	if len(loc.rows) == 0 {
 		row, err := want.insertRow(resolve)
@@ -233,18 +245,36 @@ func mergeKeys(column string, pairs, actual map[string]string) []libovsdb.Mutati
 // planMember makes a wanted member be in its set.
 func (b *batch) planMember(p *plan, m nbstate.Member) {
 	c := b.db.catalog[m.Parent.Table].shared[m.Column]
-	parent := b.resolve(p, m.Parent, false)
-	value := m.Value
+	change := memberChange{key: m.Parent, column: c, value: m.Value}
+	row := nbstate.Key{Table: c.refTable, ID: m.Value}
+	if target := b.db.catalog[c.refTable]; target != nil && !target.root {
+		change.whole = slices.ContainsFunc(p.inserts, func(i insertion) bool { return i.key == row })
+	}
+	refer := func(key nbstate.Key, strong bool) string {
+		value, r := b.resolve(p, key)
+		switch {
+		case r == missing && change.whole:
+			p.waits = append(p.waits, key)
+		case r == missing:
+			p.late = append(p.late, key)
+		case r == pending:
+			change.needs = append(change.needs, key)
+			if strong {
+				change.keeps = append(change.keeps, key)
+			}
+		}
+		return value
+	}
+	change.rowRef = rowRef{m.Parent.Table, refer(m.Parent, false)}
 	if c.refTable != "" {
-		value = b.resolve(p, nbstate.Key{Table: c.refTable, ID: m.Value}, c.strong)
+		change.value = refer(row, c.strong)
 	}
-	if parent == "" || value == "" {
-		return // the plan waits
-	}
-	if _, ok := b.actual(m.Parent, c)[value]; ok {
+	if change.uuid == "" || change.value == "" {
 		return
 	}
-	p.adds = append(p.adds, memberChange{rowRef{m.Parent.Table, parent}, m.Parent, c, value})
+	if _, ok := b.actual(m.Parent, c)[change.value]; !ok {
+		p.adds = append(p.adds, change)
+	}
 }
 
 // planGone removes what the owner wanted once and nobody wants now.
@@ -294,7 +324,7 @@ func (b *batch) planRemove(p *plan, m nbstate.Member) {
 	actual := b.actual(m.Parent, c)
 	for _, value := range values {
 		if _, ok := actual[value]; ok {
-			p.removes = append(p.removes, memberChange{rowRef{m.Parent.Table, parent.rows[0].uuid}, m.Parent, c, value})
+			p.removes = append(p.removes, memberChange{rowRef: rowRef{m.Parent.Table, parent.rows[0].uuid}, key: m.Parent, column: c, value: value})
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -176,30 +177,71 @@ func TestDeletedRowLeavesForeignSets(t *testing.T) {
 	}
 }
 
-// A plan takes those along that it depends on, and falls with them.
+// A plan takes those along that it depends on. What refers to a row that cannot be there waits; a member that does keeps
+// nothing else of its owner from going on.
 func TestDependentsWait(t *testing.T) {
 	store := nbstate.NewStore()
-	d := podOn(0, 0)
-	d.Rows[0].Model.(*nbdb.LogicalSwitchPort).HaChassisGroup = &[]string{"nowhere"}[0]
+	nowhere := func(i int) nbstate.Desired {
+		d := podOn(i, 0)
+		d.Rows[0].Model.(*nbdb.LogicalSwitchPort).HaChassisGroup = &[]string{"nowhere"}[0]
+		return d
+	}
 	mustSet(t, store, nodeOwner(0), nbstate.Desired{Rows: []nbstate.Row{switchRow(0)}})
-	mustSet(t, store, pod(0), d)
+	mustSet(t, store, pod(0), nowhere(0))
+	mustSet(t, store, pod(1), podOn(1, 0))
 	follower := nbstate.Owner{Kind: "Group", Name: "g"}
 	group := nbstate.Key{Table: nbdb.PortGroupTable, ID: "g"}
 	mustSet(t, store, follower, nbstate.Desired{
-		Rows:    []nbstate.Row{{ID: "g", Model: &nbdb.PortGroup{Name: "g"}}},
-		Members: []nbstate.Member{{Parent: group, Column: "ports", Value: "namespace_pod-0"}},
+		Rows: []nbstate.Row{{ID: "g", Model: &nbdb.PortGroup{Name: "g"}}},
+		Members: []nbstate.Member{
+			{Parent: group, Column: "ports", Value: "namespace_pod-0"}, {Parent: group, Column: "ports", Value: "namespace_pod-1"},
+			{Parent: switchKey(7), Column: "ports", Value: "namespace_pod-1"},
+		},
 	})
 	tx := planned(t, memory(t, nil), store, follower)
-	var stuck []string
-	for _, p := range tx.stuck {
-		stuck = append(stuck, fmt.Sprint(p.owner, p.waits))
+	var plans []string
+	for _, p := range slices.Concat(tx.stuck, tx.plans) {
+		plans = append(plans, fmt.Sprint(p.owner, p.waits, p.late))
 	}
-	want := []string{"Group/g [Logical_Switch_Port/namespace_pod-0]", "Pod/namespace/pod-0 [HA_Chassis_Group/nowhere]"}
-	if diff := cmp.Diff(want, stuck); diff != "" {
+	want := []string{
+		"Pod/namespace/pod-0 [HA_Chassis_Group/nowhere] []",
+		"Group/g [] [Logical_Switch/node-7 Logical_Switch_Port/namespace_pod-0]",
+		"Pod/namespace/pod-1 [] []", "Node/node-0 [] []",
+	}
+	if diff := cmp.Diff(want, plans); diff != "" {
 		t.Error(diff)
 	}
-	if len(tx.plans) != 1 || tx.plans[0].owner != nodeOwner(0) {
-		t.Errorf("%d plans go on", len(tx.plans))
+	for _, op := range tx.ops {
+		if set, _ := op.Row["ports"].(libovsdb.OvsSet); op.Op != libovsdb.OperationInsert ||
+			op.Table != nbdb.LogicalSwitchPortTable && len(set.GoSet) != 1 {
+			t.Errorf("%s %s %v: the group and the switch get the one port that is there", op.Op, op.Table, op.Row)
+		}
+	}
+}
+
+// A row that lives by its references begins with all that its owner wants: a port is not connected before it is in the group
+// that restricts it. Once it is there, a group that is missing does not freeze it.
+func TestRowsBeginWhole(t *testing.T) {
+	store := nbstate.NewStore()
+	d := podOn(0, 0)
+	d.Members = append(d.Members, nbstate.Member{Parent: nbstate.Key{Table: nbdb.PortGroupTable, ID: "g"}, Column: "ports", Value: d.Rows[0].ID})
+	mustSet(t, store, nodeOwner(0), nbstate.Desired{Rows: []nbstate.Row{switchRow(0)}})
+	mustSet(t, store, pod(0), d)
+	refuse := nbstate.Owner{Kind: "Group", Name: "g"}
+	mustSet(t, store, refuse, nbstate.Desired{Rows: []nbstate.Row{{ID: "g", Model: &nbdb.PortGroup{Name: "g"}}, {ID: "x", Model: &nbdb.LogicalSwitchPort{
+		Name: "x", HaChassisGroup: &[]string{"nowhere"}[0],
+	}}}})
+	changed := existing(t, func(_ *nbdb.LogicalSwitch, p *nbdb.LogicalSwitchPort) { p.Type = "x" })
+	for name, tc := range map[string]struct {
+		db   *database
+		want []string
+	}{
+		"new":     {memory(t, nil), []string{"insert Logical_Switch"}},
+		"changed": {changed, []string{`update Logical_Switch_Port {"type":""}`}},
+	} {
+		if diff := cmp.Diff(tc.want, summary(t, planned(t, tc.db, store, pod(0)))); diff != "" {
+			t.Errorf("%s port: %s", name, diff)
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package nbsync
 
 import (
+	"slices"
+
 	libovsdb "github.com/ovn-org/libovsdb/ovsdb"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
@@ -32,42 +34,23 @@ type origin struct {
 	hits bool
 }
 
-// transaction puts the plans together. A plan is left out, and waits, when it refers to a row that no
-// other plan inserts, or inserts a row that the server would delete at once.
+// transaction puts the plans together. A plan is left out, and waits, when one of its rows refers to a row that no
+// other plan inserts, or when it inserts a row that the server would delete at once. Members for which that holds are left
+// out by themselves.
 func (b *batch) transaction() *transaction {
 	out := &transaction{}
-	in := map[nbstate.Key]*plan{}
+	in := map[nbstate.Key]struct{}{} // rows that are inserted
 	for _, p := range b.order {
-		if p.err == nil && len(p.waits) == 0 {
+		if p.goesOn() {
 			for _, i := range p.inserts {
-				in[i.key] = p
+				in[i.key] = struct{}{}
 			}
 		}
 	}
-	for again := true; again; {
-		again = false
-		kept := map[nbstate.Key]struct{}{}
-		for _, p := range b.order {
-			if p.err == nil && len(p.waits) == 0 {
-				for _, k := range p.keeps {
-					kept[k] = struct{}{}
-				}
-			}
-		}
-		for _, p := range b.order {
-			if p.err != nil || len(p.waits) > 0 {
-				continue
-			}
-			if p.waits = b.missing(p, in, kept); len(p.waits) > 0 {
-				again = true
-				for _, i := range p.inserts {
-					delete(in, i.key)
-				}
-			}
-		}
+	for b.leaveOut(in) {
 	}
 	for _, p := range b.order {
-		if p.err != nil || len(p.waits) > 0 {
+		if !p.goesOn() || p.size() == 0 && len(p.late) > 0 {
 			out.stuck = append(out.stuck, p)
 			continue
 		}
@@ -78,11 +61,58 @@ func (b *batch) transaction() *transaction {
 	return out
 }
 
+// leaveOut looks once for plans and members that cannot go on, since what they need is not in, and tells whether there were any.
+func (b *batch) leaveOut(in map[nbstate.Key]struct{}) bool {
+	again := false
+	kept := map[nbstate.Key]struct{}{}
+	for _, p := range b.order {
+		if !p.goesOn() {
+			continue
+		}
+		again = p.postpone(in) || again
+		for _, k := range p.keeps {
+			kept[k] = struct{}{}
+		}
+		for _, m := range p.adds {
+			for _, k := range m.keeps {
+				kept[k] = struct{}{}
+			}
+		}
+	}
+	for _, p := range b.order {
+		if !p.goesOn() {
+			continue
+		}
+		if p.waits = b.missing(p, in, kept); len(p.waits) > 0 {
+			again = true
+			for _, i := range p.inserts {
+				delete(in, i.key)
+			}
+		}
+	}
+	return again
+}
+
+// postpone takes out the members that need rows which are not in, and tells whether there were any.
+func (p *plan) postpone(in map[nbstate.Key]struct{}) bool {
+	before := len(p.late)
+	p.adds = slices.DeleteFunc(p.adds, func(m memberChange) bool {
+		out := slices.DeleteFunc(slices.Clone(m.needs), func(k nbstate.Key) bool { _, ok := in[k]; return ok })
+		if m.whole {
+			p.needs = append(p.needs, out...) // So the plan waits.
+			return false
+		}
+		p.late = append(p.late, out...)
+		return len(out) > 0
+	})
+	return len(p.late) > before
+}
+
 // missing returns what stands in the way of a plan.
-func (b *batch) missing(p *plan, in map[nbstate.Key]*plan, kept map[nbstate.Key]struct{}) []nbstate.Key {
+func (b *batch) missing(p *plan, in, kept map[nbstate.Key]struct{}) []nbstate.Key {
 	var out []nbstate.Key
 	for _, k := range p.needs {
-		if in[k] == nil {
+		if _, ok := in[k]; !ok {
 			out = append(out, k)
 		}
 	}
