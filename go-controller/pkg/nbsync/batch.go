@@ -121,10 +121,11 @@ func (b *batch) resolve(p *plan, key nbstate.Key) (string, resolution) {
 // refer is resolve for a row that another row refers to. When it is missing, the plan waits.
 func (b *batch) refer(p *plan, key nbstate.Key, strong bool) string {
 	value, r := b.resolve(p, key)
-	switch {
-	case r == missing:
+	switch r {
+	case found:
+	case missing:
 		p.waits = append(p.waits, key)
-	case r == pending:
+	case pending:
 		p.needs = append(p.needs, key)
 		if strong {
 			p.keeps = append(p.keeps, key)
