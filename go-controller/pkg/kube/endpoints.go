@@ -68,6 +68,56 @@ func (e Endpoint) equal(f Endpoint) bool {
 		slices.Equal(e.HintNodes, f.HintNodes) && slices.Equal(e.HintZones, f.HintZones)
 }
 
+// Draining tells whether the endpoint ends, but still serves (EndpointConditions of discovery.k8s.io).
+func (e *Endpoint) Draining() bool { return e.Serving && e.Terminating }
+
+// On tells whether the endpoint is on a node and has an address of a family.
+func (e *Endpoint) On(node string, v4 bool) bool { return e.Node == node && e.Address.Is4() == v4 }
+
+// Usable returns those of in that new connections go to: the ready ones or, when none is, those that drain. endpoint finds an
+// element's endpoint.
+func Usable[T any](in []T, endpoint func(T) *Endpoint) []T {
+	for _, good := range []func(*Endpoint) bool{func(e *Endpoint) bool { return e.Ready }, (*Endpoint).Draining} {
+		var out []T
+		for _, item := range in {
+			if good(endpoint(item)) {
+				out = append(out, item)
+			}
+		}
+		if len(out) > 0 {
+			return out
+		}
+	}
+	return nil
+}
+
+// UsableOn returns where new connections to a service's port go that have to stay on a node, in order, each once. in are the
+// service's slices.
+func UsableOn(node string, in []*EndpointSlice, port ServicePort, v4 bool) []netip.AddrPort {
+	type local struct {
+		endpoint *Endpoint
+		port     uint16
+	}
+	var found []local
+	for _, slice := range in {
+		i := slices.IndexFunc(slice.Ports, func(e EndpointPort) bool { return e.Name == port.Name && e.Protocol == port.Protocol })
+		if i < 0 {
+			continue
+		}
+		for j := range slice.Endpoints {
+			if e := &slice.Endpoints[j]; e.On(node, v4) {
+				found = append(found, local{e, slice.Ports[i].Port})
+			}
+		}
+	}
+	var out []netip.AddrPort
+	for _, l := range Usable(found, func(l local) *Endpoint { return l.endpoint }) {
+		out = append(out, netip.AddrPortFrom(l.endpoint.Address, l.port))
+	}
+	slices.SortFunc(out, netip.AddrPort.Compare)
+	return slices.Compact(out)
+}
+
 // NewEndpointSlice trims a slice.
 func NewEndpointSlice(in *discoveryv1.EndpointSlice) *EndpointSlice {
 	out := &EndpointSlice{Namespace: in.Namespace, Name: in.Name, Service: in.Labels[discoveryv1.LabelServiceName]}

@@ -216,7 +216,7 @@ func localEndpoints(s *kube.Service, in []*kube.EndpointSlice, node string) int 
 	var found []netip.Addr
 	for _, slice := range in {
 		for _, e := range slice.Endpoints {
-			if e.Node == node && e.Ready && e.Address.Is4() == s.ClusterIPs[0].Is4() && !slices.Contains(found, e.Address) {
+			if e.On(node, s.ClusterIPs[0].Is4()) && e.Ready && !slices.Contains(found, e.Address) {
 				found = append(found, e.Address)
 			}
 		}

@@ -1,7 +1,6 @@
 package netfilter
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 
@@ -98,33 +97,10 @@ func (p servicePort) internal() []Rule {
 	return []Rule{p.rule(MarkInternal, p.clusterIP, p.port.Port, netip.AddrPort{})}
 }
 
-// localEndpoints finds the endpoints on this node: those that are ready or, when none is, those that still serve while they
-// terminate (EndpointConditions.Serving).
+// localEndpoints finds the endpoints on this node that may be used.
 func localEndpoints(in []*kube.EndpointSlice, port kube.ServicePort, v4 bool, f Facts) local {
-	var ready, serving []netip.AddrPort
-	for _, slice := range in {
-		i := slices.IndexFunc(slice.Ports, func(e kube.EndpointPort) bool { return e.Name == port.Name && e.Protocol == port.Protocol })
-		if i < 0 {
-			continue
-		}
-		for _, e := range slice.Endpoints {
-			switch at := netip.AddrPortFrom(e.Address, slice.Ports[i].Port); {
-			case e.Node != f.Node || e.Address.Is4() != v4:
-			case e.Ready:
-				ready = append(ready, at)
-			case e.Serving && e.Terminating:
-				serving = append(serving, at)
-			}
-		}
-	}
-	if len(ready) == 0 {
-		ready = serving
-	}
-	slices.SortFunc(ready, func(a, b netip.AddrPort) int {
-		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Port(), b.Port()))
-	})
 	var out local
-	for _, e := range ready {
+	for _, e := range kube.UsableOn(f.Node, in, port, v4) {
 		if !out.any.IsValid() {
 			out.any = e
 		}

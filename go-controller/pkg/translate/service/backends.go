@@ -146,12 +146,9 @@ func (p *pool) isOn(n *Node) bool {
 func (p *pool) any() bool { return slices.ContainsFunc(p.all, usable) }
 
 // usable: ready, or at least able to serve until it ends.
-func usable(b backend) bool { return b.Ready || terminating(b) }
+func usable(b backend) bool { return b.Ready || b.Draining() }
 
-func terminating(b backend) bool { return b.Serving && b.Terminating }
-
-// choose returns the endpoints to use on a node, or in general when n is nil. Ready ones are used, those that terminate
-// but still serve when no ready one is left (EndpointConditions in the API of discovery.k8s.io).
+// choose returns the endpoints to use on a node, or in general when n is nil.
 func (p *pool) choose(s selection, n *Node) []netip.AddrPort {
 	var preferred difference
 	if n != nil && !s.local {
@@ -172,19 +169,16 @@ func (p *pool) choose(s selection, n *Node) []netip.AddrPort {
 		}
 		return true
 	}
-	out := p.filter(func(b backend) bool { return b.Ready && here(b) && hinted(b) })
-	if len(out) == 0 {
-		out = p.filter(func(b backend) bool { return terminating(b) && here(b) })
-	}
-	return out
-}
-
-func (p *pool) filter(keep func(backend) bool) []netip.AddrPort {
-	var out []netip.AddrPort
+	// Hints that say something name a ready endpoint: none that drains is used because of them.
+	var candidates []backend
 	for _, b := range p.all {
-		if keep(b) {
-			out = append(out, b.AddrPort)
+		if here(b) && hinted(b) {
+			candidates = append(candidates, b)
 		}
+	}
+	var out []netip.AddrPort
+	for _, b := range kube.Usable(candidates, func(b backend) *kube.Endpoint { return b.Endpoint }) {
+		out = append(out, b.AddrPort)
 	}
 	return out
 }
