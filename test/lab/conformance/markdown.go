@@ -99,15 +99,15 @@ func last(rows []*row, r *row) bool {
 	return true
 }
 
-// writeLeftOut writes what did not run, by reason.
-func writeLeftOut(w *errWriter, left map[string][]*row) {
-	if len(left) == 0 {
+// writeExplained writes specs by the reason why they did not pass.
+func writeExplained(w *errWriter, title string, explained map[string][]*row) {
+	if len(explained) == 0 {
 		return
 	}
-	w.printf("### Left out\n\n")
-	for _, text := range slices.Sorted(maps.Keys(left)) {
-		w.printf("%s:\n\n", text)
-		for _, r := range left[text] {
+	w.printf("### %s\n\n", title)
+	for _, text := range slices.Sorted(maps.Keys(explained)) {
+		w.printf("%s:\n\n", strings.TrimRight(text, ". "))
+		for _, r := range explained[text] {
 			w.printf("- %s\n", escape(r.name))
 		}
 		w.printf("\n")

@@ -15,7 +15,7 @@ type Column struct {
 	Reports []string
 }
 
-// Reason says why specs are left out: those whose names the expression matches.
+// Reason says why specs are left out or fail: those whose names the expression matches.
 type Reason struct {
 	Specs *regexp.Regexp
 	Text  string
@@ -37,22 +37,35 @@ type row struct {
 	skip       string // what the spec itself said when it skipped
 }
 
-// WriteResults writes, as Markdown, the outcome of all specs whose names match the expression: numbers by area, each
-// spec that ran, and what was left out with its reason, which is the first that matches or what the spec itself said.
-// A spec with neither is an error: nothing is left out in silence.
-func WriteResults(out io.Writer, columns []Column, match *regexp.Regexp, reasons []Reason) error {
+// Reasons explain what did not pass: the first that matches a spec counts.
+type Reasons struct {
+	// LeftOut is for specs that did not run. One that skips itself needs none: it says why.
+	LeftOut []Reason
+	// Failed is for specs that ran and did not pass.
+	Failed []Reason
+}
+
+// WriteResults writes, as Markdown, the outcome of all specs whose names match the expression: numbers by area, what
+// failed and what was left out with the reason, and each spec that ran. A spec without a reason is an error: nothing
+// fails or is left out in silence.
+func WriteResults(out io.Writer, columns []Column, match *regexp.Regexp, reasons Reasons) error {
 	rows, err := collect(columns, match)
+	if err != nil {
+		return err
+	}
+	failed, err := explain(rows, reasons.Failed, (*row).failed)
+	if err != nil {
+		return err
+	}
+	left, err := explain(rows, reasons.LeftOut, func(r *row) bool { return !r.ran })
 	if err != nil {
 		return err
 	}
 	w := &errWriter{out: out}
 	writeAreas(w, columns, rows)
+	writeExplained(w, "Failed", failed)
+	writeExplained(w, "Left out", left)
 	writeRan(w, columns, rows)
-	left, err := leftOut(rows, reasons)
-	if err != nil {
-		return err
-	}
-	writeLeftOut(w, left)
 	return w.err
 }
 
@@ -125,10 +138,13 @@ func area(name string) string {
 	return strings.TrimSpace(areaNoise.ReplaceAllString(name, ""))
 }
 
-func leftOut(rows []*row, reasons []Reason) (map[string][]*row, error) {
-	left := map[string][]*row{}
+func (r *row) failed() bool { return slices.Contains(r.cells, cellFail) }
+
+// explain returns the chosen specs by their reason.
+func explain(rows []*row, reasons []Reason, chosen func(*row) bool) (map[string][]*row, error) {
+	explained := map[string][]*row{}
 	for _, r := range rows {
-		if r.ran {
+		if !chosen(r) {
 			continue
 		}
 		text := r.skip
@@ -136,9 +152,9 @@ func leftOut(rows []*row, reasons []Reason) (map[string][]*row, error) {
 			text = reasons[i].Text
 		}
 		if text == "" {
-			return nil, fmt.Errorf("no reason is known why this spec did not run: %s", r.name)
+			return nil, fmt.Errorf("no reason is known why this spec did not pass: %s", r.name)
 		}
-		left[text] = append(left[text], r)
+		explained[text] = append(explained[text], r)
 	}
-	return left, nil
+	return explained, nil
 }

@@ -41,7 +41,10 @@ func TestWriteResults(t *testing.T) {
 	alone := junit(t, testcase(serves, "skipped", "skipped"), testcase(ports, "passed", ""), testcase(names, "skipped", "skipped"))
 	ipv6 := junit(t, testcase(serves, "passed", ""))
 	columns := []Column{{"IPv4", []string{whole, alone}}, {"IPv6", []string{ipv6}}}
-	reasons := []Reason{{regexp.MustCompile(`SCTP`), "No SCTP"}}
+	reasons := Reasons{
+		LeftOut: []Reason{{regexp.MustCompile(`SCTP`), "No SCTP"}},
+		Failed:  []Reason{{regexp.MustCompile(`resolve`), "Too slow."}},
+	}
 	var out strings.Builder
 	if err := WriteResults(&out, columns, regexp.MustCompile(`^\[sig-network\]`), reasons); err != nil {
 		t.Fatal(err)
@@ -51,6 +54,22 @@ func TestWriteResults(t *testing.T) {
 | DNS HostNetwork | 0 of 1 | – |
 | Services | 2 of 2 | 1 of 1 |
 | **all** | 2 of 3 | 1 of 1 |
+
+### Failed
+
+Too slow:
+
+- DNS HostNetwork should resolve names [Slow]
+
+### Left out
+
+Need nodes in three zones:
+
+- Topology Hints should distribute endpoints
+
+No SCTP:
+
+- Services should allow an SCTP service
 
 ### DNS HostNetwork
 
@@ -65,29 +84,25 @@ func TestWriteResults(t *testing.T) {
 | Services should have ports | pass² | – |
 | Services should serve a &lt;basic> endpoint [Conformance] | pass | pass |
 
-### Left out
-
-Need nodes in three zones:
-
-- Topology Hints should distribute endpoints
-
-No SCTP:
-
-- Services should allow an SCTP service
-
 `
 	if got := out.String(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
 }
 
-// A list that leaves specs out without saying why would look better than it is.
+// A list that leaves specs out, or lets them fail, without saying why would look better than it is.
 func TestWriteResultsWantsReasons(t *testing.T) {
-	report := junit(t, testcase("[It] [sig-network] Services should be left out [sig-network]", "skipped", "skipped"))
-	var out strings.Builder
-	err := WriteResults(&out, []Column{{"IPv4", []string{report}}}, regexp.MustCompile(`.`), nil)
-	if err == nil || !strings.Contains(err.Error(), "should be left out") {
-		t.Errorf("error %v", err)
+	for name, spec := range map[string]string{
+		"left out": testcase("[It] [sig-network] Services should be there [sig-network]", "skipped", "skipped"),
+		"failed":   testcase("[It] [sig-network] Services should be there [sig-network]", "failed", ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			err := WriteResults(&out, []Column{{"IPv4", []string{junit(t, spec)}}}, regexp.MustCompile(`.`), Reasons{})
+			if err == nil || !strings.Contains(err.Error(), "should be there") {
+				t.Errorf("error %v", err)
+			}
+		})
 	}
 }
 

@@ -95,7 +95,7 @@ A spec that failed in one run and passed in a later one of the column is marked.
 				list = append(list, conformance.Column{Name: name, Reports: strings.Split(reports, ",")})
 			}
 			var results bytes.Buffer
-			if err := conformance.WriteResults(&results, list, match, conformance.Reasons()); err != nil {
+			if err := conformance.WriteResults(&results, list, match, conformance.KnownReasons()); err != nil {
 				return err
 			}
 			return replaceResults(into, results.String())
