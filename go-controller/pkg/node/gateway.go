@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/bridge"
@@ -86,12 +87,20 @@ func (a *Agent) ensureFlows(ctx context.Context, f gateway.Facts) error {
 	ensure := a.flows.Ensure
 	if a.cfg.GatewayMode == names.GatewayModeShared {
 		// Asked before the services are read: a list that is completed in between must not pass for a complete one.
-		select {
-		case <-a.services.Synced():
-		default:
+		allServices, allSlices := synced(a.services.Synced()), synced(a.slices.Synced())
+		if !allServices || !allSlices {
 			ensure = a.flows.Add // flows of services that are not known yet are not superfluous
 		}
-		f.Ports = a.frontends(f.Addresses).ServicePorts(a.services.All())
+		own, err := ownAddresses()
+		if err != nil {
+			return err
+		}
+		frontends := a.frontends(f.Addresses)
+		frontends.HostServes = a.hostServes(own)
+		if !allSlices { // it may: nothing new takes packets away from the host
+			frontends.HostServes = func(*kube.Service, kube.ServicePort, bool) bool { return true }
+		}
+		f.Ports = frontends.ServicePorts(a.services.All())
 	}
 	changes, err := ensure(ctx, gateway.Flows(f))
 	if err != nil {
@@ -99,6 +108,15 @@ func (a *Agent) ensureFlows(ctx context.Context, f gateway.Facts) error {
 	}
 	logFlows(changes)
 	return nil
+}
+
+func synced(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func (a *Agent) nextHops(external *hostnet.Device, uplink bridge.Record, addresses []netip.Prefix) []netip.Addr {

@@ -176,7 +176,7 @@ func (a *Agent) reconcileManagementPort(ctx context.Context) error {
 // checkPools refuses pools that lie over the host's own network: the route to them would lead into the tunnels what
 // belongs to the wire, and cut the node off.
 func checkPools(uplink bridge.Record, pools []netip.Prefix) error {
-	for _, address := range ownAddresses(uplink) {
+	for _, address := range wireAddresses(uplink) {
 		for _, pool := range pools {
 			if pool.Contains(address) {
 				return reconcile.Waiting(fmt.Sprintf("--cluster-subnets %s overlaps the network of %s, which has %s: choose pools that no host's network uses", pool, uplink.NIC, address))
@@ -186,8 +186,8 @@ func checkPools(uplink bridge.Record, pools []netip.Prefix) error {
 	return nil
 }
 
-// ownAddresses are the host's on the wire, and those of its next hops there.
-func ownAddresses(uplink bridge.Record) []netip.Addr {
+// wireAddresses are the host's on the wire, and those of its next hops there.
+func wireAddresses(uplink bridge.Record) []netip.Addr {
 	var out []netip.Addr
 	for _, a := range uplink.Addresses {
 		out = append(out, a.Prefix.Addr())

@@ -128,6 +128,7 @@ func (a *Agent) deviceEvent(e hostnet.Event) {
 		a.loops.annotations.Wake()
 	case e.Address:
 		a.loops.annotations.Wake()
+		a.loops.gateway.Wake()
 		if a.cfg.EncapIP.IsValid() {
 			a.loops.chassis.Wake()
 		}

@@ -47,7 +47,7 @@ func (a *Agent) serviceCIDRs() []netip.Prefix {
 func (a *Agent) takenNetworks() []netip.Prefix {
 	taken := append(a.clusterPrefixes(), names.MasqueradeSubnet(true), names.MasqueradeSubnet(false))
 	uplink, _ := a.facts.getUplink()
-	for _, own := range ownAddresses(uplink) {
+	for _, own := range wireAddresses(uplink) {
 		taken = append(taken, netip.PrefixFrom(own, own.BitLen()))
 	}
 	return taken

@@ -33,9 +33,31 @@ func (a *Agent) prepareServices() {
 		return everywhere.ServicePorts([]*kube.Service{s})
 	}
 	a.services.OnChange(func(_ string, before, after *kube.Service) {
-		if !slices.Equal(ports(before), ports(after)) {
+		if !slices.Equal(ports(before), ports(after)) || isLocal(before) != isLocal(after) {
 			a.loops.gateway.Wake()
 		}
+	})
+	a.slices.OnChange(func(_ string, before, after *kube.EndpointSlice) {
+		if s, ok := a.services.Get(serviceOf(before, after)); ok && isLocal(s) && (a.hasHost(before) || a.hasHost(after)) {
+			a.loops.gateway.Wake()
+		}
+	})
+}
+
+func isLocal(s *kube.Service) bool { return s != nil && s.ExternalLocal }
+
+func serviceOf(before, after *kube.EndpointSlice) string {
+	if after != nil {
+		return after.ServiceKey()
+	}
+	return before.ServiceKey()
+}
+
+// hasHost tells whether an endpoint of a slice may be this host itself: it is here, and no pod's network has its address.
+func (a *Agent) hasHost(s *kube.EndpointSlice) bool {
+	return s != nil && slices.ContainsFunc(s.Endpoints, func(e kube.Endpoint) bool {
+		inPool := func(p netip.Prefix) bool { return p.Contains(e.Address) }
+		return e.Node == a.cfg.NodeName && !slices.ContainsFunc(a.clusterPrefixes(), inPool)
 	})
 }
 
@@ -52,6 +74,7 @@ func (a *Agent) runServices(ctx context.Context) {
 		func(ctx context.Context) { a.slices.Run(ctx, kube.EndpointSlices(a.kube.DiscoveryV1())) },
 		func(ctx context.Context) { a.serviceNetworks.Run(ctx, kube.ServiceCIDRs(a.kube.NetworkingV1())) },
 		func(ctx context.Context) { whenClosed(ctx, a.services.Synced(), a.loops.gateway.Wake) },
+		func(ctx context.Context) { whenClosed(ctx, a.slices.Synced(), a.loops.gateway.Wake) },
 		func(ctx context.Context) { whenClosed(ctx, a.serviceNetworks.Synced(), a.wakeForServiceCIDRs) },
 	} {
 		wg.Go(func() { run(ctx) })
@@ -89,16 +112,33 @@ func (a *Agent) frontends(addresses []netip.Addr) gateway.Frontends {
 	return f
 }
 
+// hostServes is Frontends.HostServes for a host with these addresses.
+func (a *Agent) hostServes(own []netip.Addr) func(*kube.Service, kube.ServicePort, bool) bool {
+	return func(s *kube.Service, port kube.ServicePort, v4 bool) bool {
+		return slices.ContainsFunc(kube.UsableOn(a.cfg.NodeName, a.endpoints.Of(s.Key()), port, v4), func(e netip.AddrPort) bool {
+			return slices.Contains(own, e.Addr())
+		})
+	}
+}
+
+// ownAddresses are the host's, of all devices.
+func ownAddresses() ([]netip.Addr, error) {
+	addresses, err := hostnet.HostAddresses(names.ManagementPort)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(hosts(addresses), names.IsMasquerade), nil
+}
+
 func (a *Agent) netfilterFacts() (netfilter.Facts, error) {
 	subnets := a.facts.getSubnets()
 	if len(subnets) == 0 {
 		return netfilter.Facts{}, noSubnets(a.cfg.NodeName)
 	}
-	addresses, err := hostnet.HostAddresses(names.ManagementPort)
+	own, err := ownAddresses()
 	if err != nil {
 		return netfilter.Facts{}, err
 	}
-	own := slices.DeleteFunc(hosts(addresses), names.IsMasquerade)
 	return netfilter.Facts{
 		Node: a.cfg.NodeName, Addresses: own, Subnets: subnets, ServiceCIDRs: a.serviceCIDRs(), NoNodePorts: !a.cfg.NodePort,
 	}, nil

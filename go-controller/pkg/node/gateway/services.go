@@ -15,6 +15,9 @@ type Frontends struct {
 	// Addresses are the node's own on the bridge.
 	Addresses []netip.Addr
 	NodePorts NodePorts
+	// HostServes tells of a port of a service with externalTrafficPolicy Local whether the host itself is an endpoint: its
+	// netfilter leads packets there and keeps the sender's address, which the gateway router could not. Nil: never.
+	HostServes func(s *kube.Service, port kube.ServicePort, v4 bool) bool
 }
 
 // NodePorts says of which services the gateway router takes the node ports.
@@ -50,19 +53,32 @@ func (f Frontends) of(s *kube.Service) []ServicePort {
 	var out []ServicePort
 	for _, p := range s.Ports {
 		proto := of.Protocol(strings.ToLower(string(p.Protocol)))
-		for _, a := range slices.Concat(s.ExternalIPs, s.LoadBalancerIPs) {
-			out = append(out, ServicePort{proto, p.Port, a})
+		keeps := map[bool]bool{true: f.hostServes(s, p, true), false: f.hostServes(s, p, false)}
+		for _, a := range s.ExternalIPs {
+			if !keeps[a.Is4()] {
+				out = append(out, ServicePort{proto, p.Port, a})
+			}
+		}
+		for _, a := range s.LoadBalancerIPs {
+			// The gateway router alone knows who may use a load balancer.
+			if !keeps[a.Is4()] || len(s.SourceRanges) > 0 {
+				out = append(out, ServicePort{proto, p.Port, a})
+			}
 		}
 		if p.NodePort == 0 || !f.NodePorts.of(s) {
 			continue
 		}
 		for _, a := range f.Addresses {
-			if slices.ContainsFunc(s.ClusterIPs, func(c netip.Addr) bool { return c.Is4() == a.Is4() }) {
+			if slices.ContainsFunc(s.ClusterIPs, func(c netip.Addr) bool { return c.Is4() == a.Is4() }) && !keeps[a.Is4()] {
 				out = append(out, ServicePort{proto, p.NodePort, a})
 			}
 		}
 	}
 	return out
+}
+
+func (f Frontends) hostServes(s *kube.Service, p kube.ServicePort, v4 bool) bool {
+	return s.ExternalLocal && f.HostServes != nil && f.HostServes(s, p, v4)
 }
 
 func compareServicePorts(a, b ServicePort) int {

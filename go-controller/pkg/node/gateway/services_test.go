@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,6 +18,15 @@ func TestServicePorts(t *testing.T) {
 	}
 	sctp := kube.ServicePort{Protocol: corev1.ProtocolSCTP, Port: 9, NodePort: 30009}
 	node := Frontends{Addresses: addrs("172.18.0.11", "fd00:172:18::b"), NodePorts: AllNodePorts}
+	serving := node
+	serving.HostServes = func(_ *kube.Service, p kube.ServicePort, v4 bool) bool { return p.Port == 80 && v4 }
+	both := &kube.Service{ClusterIPs: addrs("172.30.0.5", "fd02::5"), ExternalIPs: addrs("192.0.2.1", "2001:db8::1"), Ports: []kube.ServicePort{tcp(80, 30080), tcp(81, 30081)}}
+	kept := *both
+	kept.ExternalLocal = true
+	ranges := kept
+	ranges.ExternalIPs, ranges.LoadBalancerIPs, ranges.Ports = nil, addrs("192.0.2.2"), ranges.Ports[:1]
+	free := ranges
+	ranges.SourceRanges = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	for name, c := range map[string]struct {
 		node     Frontends
 		services []*kube.Service
@@ -32,6 +42,12 @@ func TestServicePorts(t *testing.T) {
 		"local ones wanted": {Frontends{Addresses: node.Addresses, NodePorts: LocalNodePorts}, []*kube.Service{
 			{ClusterIPs: addrs("172.30.0.5"), Ports: []kube.ServicePort{tcp(80, 30080)}},
 			{ClusterIPs: addrs("172.30.0.6"), Ports: []kube.ServicePort{tcp(80, 30081)}, ExternalLocal: true}}, []string{"tcp 172.18.0.11 30081"}},
+		"the host serves, with policy Cluster": {serving, []*kube.Service{both}, []string{"tcp 172.18.0.11 30080", "tcp 172.18.0.11 30081", "tcp 192.0.2.1 80", "tcp 192.0.2.1 81",
+			"tcp 2001:db8::1 80", "tcp 2001:db8::1 81", "tcp fd00:172:18::b 30080", "tcp fd00:172:18::b 30081"}},
+		"the host serves, with policy Local": {serving, []*kube.Service{&kept}, []string{"tcp 172.18.0.11 30081", "tcp 192.0.2.1 81",
+			"tcp 2001:db8::1 80", "tcp 2001:db8::1 81", "tcp fd00:172:18::b 30080", "tcp fd00:172:18::b 30081"}},
+		"a load balancer where the host serves": {serving, []*kube.Service{&free}, []string{"tcp fd00:172:18::b 30080"}},
+		"the same, not for everybody":           {serving, []*kube.Service{&ranges}, []string{"tcp 192.0.2.2 80", "tcp fd00:172:18::b 30080"}},
 		"external address, load balancer, the same twice": {node, []*kube.Service{
 			{ClusterIPs: addrs("172.30.0.5"), ExternalIPs: addrs("192.0.2.1"), LoadBalancerIPs: addrs("192.0.2.2", "2001:db8::2"), Ports: []kube.ServicePort{tcp(80, 0)}},
 			{ClusterIPs: addrs("172.30.0.6"), ExternalIPs: addrs("192.0.2.1"), Ports: []kube.ServicePort{tcp(80, 0)}}},
