@@ -83,6 +83,9 @@ func (s *Server) attach(ctx context.Context, a attachment, t *stages) error {
 		}
 	}
 	err := t.time(stageVeth, func() error {
+		if err := s.unplug.withdraw(a.veth.HostName); err != nil {
+			return failed(stageVeth, err, "")
+		}
 		return failed(stageVeth, s.plumbing.Create(a.veth), "see: ip -d link show "+a.veth.HostName)
 	})
 	if err != nil {

@@ -33,6 +33,15 @@ func (w *world) wantNothingLeft() {
 	}
 }
 
+// wantUnplugged is for after DEL: ports are gone at its answer, veths soon after.
+func (w *world) wantUnplugged() {
+	w.Helper()
+	if ports := w.run("ovs-vsctl", "list-ports", names.IntegrationBridge); ports != "" {
+		w.Errorf("left behind: ports %q", ports)
+	}
+	w.eventually("veths gone", func() bool { return len(w.leftovers()) == 0 })
+}
+
 // in runs a command in the pod's network namespace.
 func (w *world) in(p *pod, command ...string) string {
 	w.Helper()
@@ -117,11 +126,13 @@ func TestAttachment(t *testing.T) {
 
 	for _, p := range []*pod{dual, only4, only6} {
 		w.mustCNI("DEL", p, nil)
+	}
+	w.wantUnplugged()
+	for _, p := range []*pod{dual, only4, only6} {
 		if got := w.in(p, "ip", "-o", "link"); strings.Contains(got, "eth0") {
 			t.Errorf("DEL left %s", got)
 		}
 	}
-	w.wantNothingLeft()
 }
 
 // exchange sends 1 MB by TCP from pod to pod, which fails when checksums are left to offload.
@@ -256,7 +267,7 @@ func TestAddAfterCrashOnRealOVS(t *testing.T) {
 			crash(a.plan(r, podInfo{UID: p.uid}, p.network))
 			w.mustCNI("CHECK", p, w.mustCNI("ADD", p, nil))
 			w.mustCNI("DEL", p, nil)
-			w.wantNothingLeft()
+			w.wantUnplugged()
 		})
 	}
 }
@@ -379,7 +390,41 @@ func TestDelOfWhatIsGone(t *testing.T) {
 	for range 2 {
 		w.mustCNI("DEL", p, nil)
 	}
-	w.wantNothingLeft()
+	w.wantUnplugged()
+}
+
+// An agent that ends between the answer to DEL and the deletion of the veth leaves that to the next one.
+func TestNextAgentDeletesVeth(t *testing.T) {
+	w := newWorld(t)
+	a := w.startAgent()
+	a.unplug.grace = time.Hour
+	p, alive := w.newPod(1), w.newPod(2)
+	for _, p := range []*pod{p, alive} {
+		w.annotate(p)
+		w.mustCNI("ADD", p, nil)
+	}
+	w.mustCNI("DEL", p, nil)
+	if diff := cmp.Diff([]string{"port " + alive.hostName(), "veth " + p.hostName(), "veth " + alive.hostName()}, w.leftovers()); diff != "" {
+		t.Errorf("at the answer:\n%s", diff)
+	}
+	a.stop()
+	w.startAgent()
+	w.mustCNI("DEL", p, nil)
+	want := []string{"port " + alive.hostName(), "veth " + alive.hostName()}
+	w.eventually("the veth is gone", func() bool { return cmp.Equal(want, w.leftovers()) })
+}
+
+// A sandbox that is attached again before its veth was deleted keeps the new one.
+func TestAddAfterDelKeepsVeth(t *testing.T) {
+	w := newWorld(t)
+	a := w.startAgent()
+	p := w.newPod(1)
+	w.annotate(p)
+	w.mustCNI("ADD", p, nil)
+	w.mustCNI("DEL", p, nil)
+	result := w.mustCNI("ADD", p, nil)
+	must(t, a.unplug.deleteAll(context.Background()))
+	w.mustCNI("CHECK", p, result)
 }
 
 func TestCheckNamesDifferences(t *testing.T) {
@@ -532,7 +577,7 @@ func TestAddWhileDatabaseRestarts(t *testing.T) {
 		t.Fatal("ADD does not end")
 	}
 	w.mustCNI("DEL", p, nil)
-	w.wantNothingLeft()
+	w.wantUnplugged()
 }
 
 func TestOnlyRootIsServed(t *testing.T) {
@@ -568,7 +613,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	w.exchange(pods[0], pods[many-1], pods[0].network.Addresses[0].Addr(), pods[many-1].network.Addresses[0].Addr())
 	together(pods, func(_ int, p *pod) { w.tryCNI("DEL", p, nil) })
-	w.wantNothingLeft()
+	w.wantUnplugged()
 }
 
 func together(pods []*pod, f func(n int, p *pod)) {
@@ -609,5 +654,5 @@ func TestChurn(t *testing.T) {
 			w.tryCNI("DEL", p, nil)
 		}
 	})
-	w.wantNothingLeft()
+	w.wantUnplugged()
 }

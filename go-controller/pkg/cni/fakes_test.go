@@ -274,7 +274,7 @@ func newFixture(t *testing.T) *fixture {
 	t.Cleanup(watch.close)
 	f.Server = &Server{
 		opts: Options{NodeName: "n", MTU: 1400, Userspace: true}, metrics: m, plumbing: f.kernel, ports: f.ports, pods: f.pods,
-		netns: watch, sandboxes: newSandboxes(), serving: make(chan struct{}),
+		netns: watch, sandboxes: newSandboxes(), serving: make(chan struct{}), unplug: newUnplugger(t.TempDir(), 0, f.kernel.Delete),
 	}
 	close(f.serving)
 	return f

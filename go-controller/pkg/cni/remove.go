@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/cni/ovsport"
@@ -15,23 +14,25 @@ func ownPort(port ovsport.Status, r *request) bool {
 	return port.Sandbox() == r.ContainerID && port.PodInterface() == r.IfName
 }
 
-// del removes the sandbox's attachment. What is gone already is fine; the pod need not be known.
+// del removes the sandbox's attachment. What is gone already is fine; the pod need not be known. The port goes before the
+// answer, which cuts the sandbox off; the veth soon after it, for the kernel may keep its deletion waiting.
 func (s *Server) del(ctx context.Context, r *request, t *stages) error {
 	port, ok := s.ports.Get(r.hostName())
 	if ok && !ownPort(port, r) {
 		// Another interface of the sandbox, or another sandbox: this one was never attached.
 		return nil
 	}
-	var g errgroup.Group
-	g.Go(func() error {
-		return t.time(stagePort, func() error { return s.removePorts(ctx, r.hostName()) })
+	if err := t.time(stagePort, func() error { return s.removePorts(ctx, r.hostName()) }); err != nil {
+		return err
+	}
+	return t.time(stageVeth, func() error {
+		err := s.unplug.add(r.hostName())
+		if err == nil {
+			return nil
+		}
+		klog.ErrorS(err, "A veth is deleted at once", "veth", r.hostName())
+		return failed(stageVeth, s.plumbing.Delete(r.hostName()), "see: ip -d link show "+r.hostName())
 	})
-	g.Go(func() error {
-		return t.time(stageVeth, func() error {
-			return failed(stageVeth, s.plumbing.Delete(r.hostName()), "see: ip -d link show "+r.hostName())
-		})
-	})
-	return g.Wait()
 }
 
 // gc removes the ports and veths of all sandboxes but the valid ones.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -74,6 +75,7 @@ type Server struct {
 	pods      podSource
 	netns     *netnsWatch
 	sandboxes *sandboxes
+	unplug    *unplugger
 	// removed are the names of ports removed a short while ago.
 	removed sync.Map
 	serving chan struct{}
@@ -92,7 +94,15 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("CNI server: %w", err)
 	}
-	return &Server{opts: o, metrics: m, plumbing: kernel{}, sandboxes: newSandboxes(), serving: make(chan struct{})}, nil
+	// With the kernel's datapath nothing but the port keeps frames of the pod from the host's stack; see PodGuard.
+	var grace time.Duration
+	if o.Userspace {
+		grace = unplugGrace
+	}
+	return &Server{
+		opts: o, metrics: m, plumbing: kernel{}, sandboxes: newSandboxes(), serving: make(chan struct{}),
+		unplug: newUnplugger(filepath.Join(filepath.Dir(o.Socket), names.CNIUnplugFolder), grace, kernel{}.Delete),
+	}, nil
 }
 
 // Serving returns a channel that is closed when the socket accepts requests.
@@ -131,6 +141,10 @@ func (s *Server) run(ctx context.Context) error {
 	if err := s.removeOrphans(ctx); err != nil {
 		return err
 	}
+	if err := s.unplug.load(); err != nil {
+		return err
+	}
+	wg.Go(func() { s.unplug.run(ctx) })
 	if s.opts.Userspace {
 		if _, err := nft.Kernel().Ensure(ctx, PodGuard()); err != nil {
 			return err

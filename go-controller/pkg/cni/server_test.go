@@ -401,6 +401,12 @@ func TestDel(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			if ports := f.ports.List(); len(ports) != test.left/2 {
+				t.Errorf("at the answer there are ports %v", ports)
+			}
+			if err := f.unplug.deleteAll(context.Background()); err != nil {
+				t.Error(err)
+			}
 			if left := f.leftovers(); len(left) != test.left {
 				t.Errorf("left %v", left)
 			}

@@ -49,11 +49,12 @@ const (
 
 // Paths on a node.
 const (
-	CNISocket      = "/var/run/ovn-kubernetes/cni/ovn-cni-server.sock"
-	CNIPlugin      = "ovn-k8s-cni-overlay"
-	CNIPortMap     = "portmap" // the CNI project's plugin for host ports
-	CNIConfFile    = "10-ovn-kubernetes.conflist"
-	CNINetworkName = "ovn-kubernetes"
+	CNISocket       = "/var/run/ovn-kubernetes/cni/ovn-cni-server.sock"
+	CNIUnplugFolder = "unplug" // beside the socket; names the veths that are still to be deleted
+	CNIPlugin       = "ovn-k8s-cni-overlay"
+	CNIPortMap      = "portmap" // the CNI project's plugin for host ports
+	CNIConfFile     = "10-ovn-kubernetes.conflist"
+	CNINetworkName  = "ovn-kubernetes"
 )
 
 // Keys of the agent's own in the Open_vSwitch database.
