@@ -3,13 +3,17 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/cni/protocol"
 )
 
 // forbidden are packages that the plugin must not contain, by prefix, with the reason for each.
@@ -134,5 +138,85 @@ func TestErrorOutput(t *testing.T) {
 	}
 	if err == nil || json.Unmarshal(out, &cni) != nil || cni.Code != 1 || cni.Msg == "" {
 		t.Errorf("got %v and %q, want an error with code 1 (incompatible CNI version)", err, out)
+	}
+}
+
+// fakeAgent answers every request and notes its command.
+func fakeAgent(t *testing.T) (socket string, commands func() string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	var mu sync.Mutex
+	var seen []string
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			request, err := protocol.ReadRequest(conn)
+			if err == nil {
+				mu.Lock()
+				seen = append(seen, request.Command)
+				mu.Unlock()
+				err = protocol.Write(conn, protocol.Response{Version: protocol.Version, Result: json.RawMessage(`{"cniVersion":"1.0.0"}`)})
+			}
+			conn.Close()
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	return socket, func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return strings.Join(seen, " ")
+	}
+}
+
+// Host ports are portmap's, which runs for pods that have some and for no others. A failed ADD is undone.
+func TestHostPorts(t *testing.T) {
+	const ports = `"runtimeConfig":{"portMappings":[{"hostPort":80,"containerPort":80,"protocol":"tcp"}]}`
+	binary := build(t)
+	for name, test := range map[string]struct {
+		command, config, portmap    string
+		wantAgent, wantPortmap, out string
+		fails                       bool
+	}{
+		"ADD without":      {"ADD", `"runtimeConfig":{"portMappings":[]}`, "exit 1", "ADD", "", `{"cniVersion":"1.0.0"}`, false},
+		"ADD":              {"ADD", ports, "exit 0", "ADD", "ADD", `{"cniVersion":"1.0.0"}`, false},
+		"ADD that fails":   {"ADD", ports, "exit 1", "ADD DEL", "ADD", "host ports", true},
+		"DEL without":      {"DEL", `"a":1`, "exit 1", "DEL", "", "", false},
+		"DEL":              {"DEL", ports, "exit 0", "DEL", "DEL", "", false},
+		"DEL that fails":   {"DEL", ports, "exit 1", "DEL", "DEL", "host ports", true},
+		"CHECK that fails": {"CHECK", `"prevResult":{"cniVersion":"1.0.0"},` + ports, "exit 1", "CHECK", "CHECK", "host ports", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			socket, commands := fakeAgent(t)
+			dir := t.TempDir()
+			script := "#!/bin/sh\necho $CNI_COMMAND >>" + dir + "/commands\n" + test.portmap + "\n"
+			if err := os.WriteFile(filepath.Join(dir, "portmap"), []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(binary)
+			cmd.Env = []string{"CNI_COMMAND=" + test.command, "CNI_CONTAINERID=a", "CNI_NETNS=/n", "CNI_IFNAME=eth0", "CNI_PATH=" + dir,
+				"PATH=" + os.Getenv("PATH"), "OVNKUBE_CNI_SOCKET=" + socket, "CNI_NETNS_OVERRIDE=true"}
+			cmd.Stdin = strings.NewReader(`{"cniVersion":"1.0.0","name":"n","type":"t",` + test.config + `}`)
+			out, err := cmd.Output()
+			if (err != nil) != test.fails || !strings.Contains(string(out), test.out) {
+				t.Errorf("%v, output %q", err, out)
+			}
+			if got := commands(); got != test.wantAgent {
+				t.Errorf("the agent got %q, want %q", got, test.wantAgent)
+			}
+			ran, _ := os.ReadFile(filepath.Join(dir, "commands"))
+			if got := strings.TrimSpace(string(ran)); got != test.wantPortmap {
+				t.Errorf("portmap got %q, want %q", got, test.wantPortmap)
+			}
+		})
 	}
 }

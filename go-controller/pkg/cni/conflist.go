@@ -22,7 +22,7 @@ import (
 type ConfList struct {
 	// Dir is the runtime's folder of network configurations.
 	Dir string
-	// PluginDir is the runtime's folder of plugins. If portmap is there it is chained, for pods with host ports;
+	// PluginDir is the runtime's folder of plugins. If portmap is there the plugin serves host ports, with its help;
 	// empty: it is not looked for.
 	PluginDir string
 }
@@ -48,8 +48,8 @@ const fallbackVersion = "1.0.0"
 // portmapLimit is how long portmap may take to say what it speaks.
 const portmapLimit = 10 * time.Second
 
-// confListText returns the list. portmap has the versions of the specification that it speaks; without any it is
-// not chained. The runtime speaks one version to all plugins, so only common ones are offered.
+// confListText returns the list. portmap has the versions of the specification that it speaks; without any there are no host
+// ports. The plugin hands portmap what it gets itself, so only common versions are offered.
 func confListText(portmap []string) []byte {
 	list := confList{
 		CNIVersion:  fallbackVersion,
@@ -59,7 +59,7 @@ func confListText(portmap []string) []byte {
 	}
 	if slices.Contains(portmap, fallbackVersion) {
 		list.CNIVersions = slices.DeleteFunc(list.CNIVersions, func(v string) bool { return !slices.Contains(portmap, v) })
-		list.Plugins = append(list.Plugins, plugin{Type: names.CNIPortMap, Capabilities: map[string]bool{"portMappings": true}})
+		list.Plugins[0].Capabilities = map[string]bool{"portMappings": true}
 	}
 	data, err := json.MarshalIndent(list, "", "  ")
 	if err != nil {

@@ -48,12 +48,12 @@ func read(t *testing.T, path string) map[string]any {
 	return out
 }
 
-// The runtime speaks one version to all plugins of the list: what portmap does not know cannot be offered, and a
-// portmap without the version for runtimes that read cniVersion alone cannot be chained.
+// portmap gets what the plugin gets: what portmap does not know cannot be offered, and a portmap without the version for
+// runtimes that read cniVersion alone cannot help. It must not be in the list: it would be started for pods without host ports.
 func TestConfListWithPortmap(t *testing.T) {
 	for name, c := range map[string]struct {
 		portmap, versions []string
-		chained           bool
+		hostPorts         bool
 	}{
 		"none":    {nil, []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"}, false},
 		"current": {[]string{"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}, []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"}, true},
@@ -62,8 +62,8 @@ func TestConfListWithPortmap(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := confList{CNIVersion: "1.0.0", CNIVersions: c.versions, Name: "ovn-kubernetes", Plugins: []plugin{{Type: "ovn-k8s-cni-overlay"}}}
-			if c.chained {
-				want.Plugins = append(want.Plugins, plugin{Type: "portmap", Capabilities: map[string]bool{"portMappings": true}})
+			if c.hostPorts {
+				want.Plugins[0].Capabilities = map[string]bool{"portMappings": true}
 			}
 			var got confList
 			if err := json.Unmarshal(confListText(c.portmap), &got); err != nil {
