@@ -50,6 +50,13 @@ func newConformance() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			client, err := l.Client()
+			if err != nil {
+				return err
+			}
+			if err := conformance.LabelZones(c.Context(), client, l.Nodes()); err != nil {
+				return err
+			}
 			return conformance.Run(c.Context(), l, set, o, os.Stdout)
 		}}
 	f := c.Flags()
@@ -59,6 +66,7 @@ func newConformance() *cobra.Command {
 	f.DurationVar(&o.Timeout, "timeout", 2*time.Hour, "how long all specs together may take")
 	f.StringVar(&o.ReportDir, "report-dir", "_output/conformance", "folder for junit files")
 	f.StringVar(&family, "ip-family", string(plan.IPv4), "IP family of nodes and pods: ipv4, ipv6 or dual")
+	f.IntVar(&lab.Nodes, "nodes", 3, "number of nodes, in three zones")
 	f.StringVar(&lab.OVNRoot, "ovn-root", "", "root file system to run Open vSwitch and OVN from, instead of the host's")
 	f.StringVar(&lab.BinDir, "bin-dir", "", "folder with the project's executables (default _output/bin of the repository)")
 	f.BoolVar(&keep, "keep", false, "leave the lab up")
