@@ -77,6 +77,8 @@ type Master struct {
 	Identity string
 	// JoinSubnets are the addresses of the join switch, one a family.
 	JoinSubnets []netip.Prefix
+	// ACLLoggingRateLimit is how many messages a second are logged about each ACL of network policies.
+	ACLLoggingRateLimit int
 }
 
 // Node is the configuration of `ovnkube node`.

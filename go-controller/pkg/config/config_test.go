@@ -83,6 +83,7 @@ func TestRefusals(t *testing.T) {
 		{name: "pods overlap masquerade", args: []string{"--cluster-subnets=169.254.0.0/16/24"}, want: []string{"--cluster-subnets 169.254.0.0/16", "masquerade addresses 169.254.169.0/29"}},
 		{name: "join overlaps masquerade", args: []string{"--gateway-v6-join-subnet=fd69::/64"}, want: []string{"masquerade addresses fd69::/125", "--gateway-v6-join-subnet"}},
 		{name: "identity", args: []string{"--identity="}, want: []string{"--identity"}},
+		{name: "log rate", args: []string{"--acl-logging-rate-limit=0"}, want: []string{"--acl-logging-rate-limit"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := load(t, c.args, c.env, c.file)

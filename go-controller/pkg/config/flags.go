@@ -25,6 +25,7 @@ func AddMasterFlags(fs *pflag.FlagSet) *Master {
 	addDatabaseFlags(fs, "nb", "northbound", &c.Northbound)
 	addDatabaseFlags(fs, "sb", "southbound", &c.Southbound)
 	fs.StringVar(&c.Identity, "identity", c.Identity, "name of this replica in the leader election")
+	fs.IntVar(&c.ACLLoggingRateLimit, "acl-logging-rate-limit", 20, "messages a second that are logged about each rule of network policies, where namespaces ask for it")
 	c.JoinSubnets = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16"), netip.MustParsePrefix("fd98::/64")}
 	fs.Var(&prefixValue{target: &c.JoinSubnets[0], v4: true}, "gateway-v4-join-subnet", "IPv4 addresses of the join switch")
 	fs.Var(&prefixValue{target: &c.JoinSubnets[1]}, "gateway-v6-join-subnet", "IPv6 addresses of the join switch")

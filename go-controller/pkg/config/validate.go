@@ -28,6 +28,9 @@ func (c *Master) Validate() error {
 	if c.Identity == "" {
 		errs = append(errs, errors.New("--identity is empty: name this replica"))
 	}
+	if c.ACLLoggingRateLimit < 1 {
+		errs = append(errs, fmt.Errorf("--acl-logging-rate-limit %d is not positive", c.ACLLoggingRateLimit))
+	}
 	ranges := c.ranges()
 	ranges = append(ranges,
 		named{"--gateway-v4-join-subnet", c.JoinSubnets[0]},

@@ -9,6 +9,7 @@ import (
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	discoveryv1 "k8s.io/client-go/kubernetes/typed/discovery/v1"
+	networkingv1 "k8s.io/client-go/kubernetes/typed/networking/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -53,6 +54,7 @@ func load(path, apiServer string) (*rest.Config, error) {
 type Clients struct {
 	Core         corev1.CoreV1Interface
 	Discovery    discoveryv1.DiscoveryV1Interface
+	Networking   networkingv1.NetworkingV1Interface
 	Coordination coordinationv1.CoordinationV1Interface
 	// Events is rate limited.
 	Events corev1.CoreV1Interface
@@ -89,6 +91,9 @@ func NewClients(cfg *rest.Config) (Clients, error) {
 	}
 	if c.Discovery, err = discoveryv1.NewForConfig(cfg); err != nil {
 		return Clients{}, fmt.Errorf("discovery client: %w", err)
+	}
+	if c.Networking, err = networkingv1.NewForConfig(cfg); err != nil {
+		return Clients{}, fmt.Errorf("networking client: %w", err)
 	}
 	lease := rest.CopyConfig(cfg)
 	lease.Timeout = leaseTimeout

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/client-go/kubernetes/scheme"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
@@ -28,7 +29,11 @@ type recorder struct{ events record.EventRecorder }
 // Warn implements Recorder.
 func (r recorder) Warn(about Ref, reason, message string) {
 	klog.InfoS("Warning", "about", about.String(), "reason", reason, "message", message)
+	version := "v1"
+	if about.Kind == kindNetworkPolicy {
+		version = networkingv1.SchemeGroupVersion.String()
+	}
 	r.events.Event(&corev1.ObjectReference{
-		APIVersion: "v1", Kind: about.Kind, Namespace: about.Namespace, Name: about.Name, UID: about.UID,
+		APIVersion: version, Kind: about.Kind, Namespace: about.Namespace, Name: about.Name, UID: about.UID,
 	}, corev1.EventTypeWarning, reason, message)
 }

@@ -55,12 +55,14 @@ type NetworkPolicy struct {
 	Spec      networkingv1.NetworkPolicySpec
 }
 
+const kindNetworkPolicy = "NetworkPolicy"
+
 // Key is "namespace/name".
 func (p *NetworkPolicy) Key() string { return names.ObjectName(p.Namespace, p.Name) }
 
 // Ref refers to this policy.
 func (p *NetworkPolicy) Ref() Ref {
-	return Ref{Kind: "NetworkPolicy", Namespace: p.Namespace, Name: p.Name, UID: p.UID}
+	return Ref{Kind: kindNetworkPolicy, Namespace: p.Namespace, Name: p.Name, UID: p.UID}
 }
 
 // Equal tells whether nothing that is kept differs.

@@ -68,6 +68,9 @@ func (w *Worker[K]) RunUntilIdle(ctx context.Context) int {
 	return n
 }
 
+// RunOne works on the key that waits longest. It waits for one when there is none.
+func (w *Worker[K]) RunOne(ctx context.Context) { w.next(ctx) }
+
 func (w *Worker[K]) next(ctx context.Context) bool {
 	key, stopped := w.queue.Get()
 	if stopped || ctx.Err() != nil {

@@ -30,6 +30,8 @@ const (
 	reasonBadGateway       = "InvalidGatewayConfig"
 	reasonNorthboundFailed = "NorthboundWriteFailed"
 	reasonPatchRefused     = "AnnotationRefused"
+	reasonBadPolicy        = "InvalidNetworkPolicy"
+	reasonBadLogging       = "InvalidACLLogging"
 )
 
 // desiredState is the part of nbstate.Store that the engine uses.
@@ -52,6 +54,8 @@ type network struct {
 	internal []netip.Prefix
 	// nodePorts: services are reachable on the nodes' addresses.
 	nodePorts bool
+	// aclLogRate limits the log messages of an ACL, a second.
+	aclLogRate int
 }
 
 // deps are the engine's surroundings.
@@ -61,10 +65,14 @@ type deps struct {
 	// services and slices may be nil: then there are none.
 	services *kube.Mirror[*kube.Service]
 	slices   *kube.ServiceSlices
-	store    desiredState
-	patcher  kube.Patcher
-	events   kube.Recorder
-	metrics  *metrics
+	// policies and namespaces may be nil: then there are none.
+	policies   *kube.Mirror[*kube.NetworkPolicy]
+	namespaces *kube.Mirror[*kube.Namespace]
+
+	store   desiredState
+	patcher kube.Patcher
+	events  kube.Recorder
+	metrics *metrics
 	// nodeGone is told the name of a node that is gone. It must not block.
 	nodeGone func(name string)
 }
@@ -78,6 +86,7 @@ type engine struct {
 	worker    *kube.Worker[key]
 	annotator *annotator
 	service   *services
+	policy    *policies
 	inbox     inbox
 	progress  progress
 
@@ -116,6 +125,10 @@ func newEngine(n network, d deps) *engine {
 		network: n, services: d.services, slices: d.slices, events: d.events, queues: d.metrics.queues,
 		set: e.set, remove: e.remove, looked: e.allLookedAt,
 	})
+	e.policy = newPolicies(policyOptions{
+		policies: d.policies, namespaces: d.namespaces, families: n.families(), logRate: n.aclLogRate, events: d.events,
+		set: e.set, remove: e.remove, wake: e.worker.Add,
+	})
 	e.annotator = newAnnotator(d.patcher, d.metrics.queues, e.annotations, e.patched)
 	e.annotator.refused = func(about kube.Ref, err error) { e.events.Warn(about, reasonPatchRefused, err.Error()) }
 	return e
@@ -132,6 +145,14 @@ func (e *engine) podChanged(name string, before, after *kube.Pod) {
 		e.firstSeen.LoadOrStore(name, time.Now())
 	}
 	e.worker.Add(key{podKey, name})
+}
+
+func (e *engine) namespaceChanged(name string, _, _ *kube.Namespace) {
+	e.worker.Add(key{namespaceKey, name})
+}
+
+func (e *engine) policyChanged(name string, _, _ *kube.NetworkPolicy) {
+	e.worker.Add(key{policyKey, name})
 }
 
 func (e *engine) serviceChanged(name string, _, _ *kube.Service) { e.service.changed(name) }
@@ -174,9 +195,15 @@ func (e *engine) run(ctx context.Context) {
 func (e *engine) handle(_ context.Context, k key) error {
 	switch k.kind {
 	case nodeKey:
-		return e.reconcileNode(k.name)
+		return errors.Join(e.reconcileNode(k.name), e.nodePolicies(k.name))
 	case podKey:
 		return e.reconcilePod(k.name)
+	case namespaceKey:
+		e.policy.reconcileNamespace(k.name)
+	case policyKey:
+		e.policy.reconcile(k.name)
+	case policyStepKey:
+		e.policy.step(k.name)
 	case resultsKey:
 		for _, r := range e.inbox.take() {
 			e.result(r)
@@ -250,6 +277,10 @@ func (e *engine) ref(owner nbstate.Owner) (kube.Ref, bool) {
 	case names.OwnerService:
 		if s, ok := e.services.Get(owner.Name); ok {
 			return s.Ref(), true
+		}
+	case names.OwnerNetworkPolicy:
+		if p, ok := e.policies.Get(owner.Name); ok {
+			return p.Ref(), true
 		}
 	case names.OwnerNode, names.OwnerNodeVariables:
 		if n, ok := e.nodes.Get(owner.Name); ok {

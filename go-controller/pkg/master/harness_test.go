@@ -42,6 +42,8 @@ type harness struct {
 	services       *kube.Mirror[*kube.Service]
 	endpointSlices *kube.Mirror[*kube.EndpointSlice]
 	slices         *kube.ServiceSlices
+	policies       *kube.Mirror[*kube.NetworkPolicy]
+	namespaces     *kube.Mirror[*kube.Namespace]
 	db             *fakeDatabase
 	events         []string
 	gone           []string
@@ -49,6 +51,8 @@ type harness struct {
 	uids           int
 	pools          []ipam.Pool
 	join           []netip.Prefix
+	// wrap, if any, stands between the engine and its store.
+	wrap func(*nbstate.Store) desiredState
 }
 
 // fakeDatabase holds what was committed, by owner. It survives a restart of the engine.
@@ -65,6 +69,7 @@ func newHarness(t fatal, pools ...string) *harness {
 	}
 	h.services, h.endpointSlices = kube.NewServiceMirror(), kube.NewEndpointSliceMirror()
 	h.slices = kube.NewServiceSlices(h.endpointSlices)
+	h.policies, h.namespaces = kube.NewNetworkPolicyMirror(), kube.NewNamespaceMirror()
 	for _, p := range pools {
 		i := strings.LastIndexByte(p, '/')
 		pool := ipam.Pool{Prefix: netip.MustParsePrefix(p[:i])}
@@ -81,6 +86,16 @@ func newHarness(t fatal, pools ...string) *harness {
 	h.pods.OnChange(func(name string, before, after *kube.Pod) {
 		if h.engine != nil {
 			h.engine.podChanged(name, before, after)
+		}
+	})
+	h.namespaces.OnChange(func(name string, before, after *kube.Namespace) {
+		if h.engine != nil {
+			h.engine.namespaceChanged(name, before, after)
+		}
+	})
+	h.policies.OnChange(func(name string, before, after *kube.NetworkPolicy) {
+		if h.engine != nil {
+			h.engine.policyChanged(name, before, after)
 		}
 	})
 	h.services.OnChange(func(name string, before, after *kube.Service) {
@@ -104,8 +119,12 @@ func (h *harness) start() {
 	for _, p := range h.pools {
 		n.internal = append(n.internal, p.Prefix)
 	}
+	var store desiredState = h.store
+	if h.wrap != nil {
+		store = h.wrap(h.store)
+	}
 	h.engine = newEngine(n, deps{
-		nodes: h.nodes, pods: h.pods, services: h.services, slices: h.slices, store: h.store, patcher: h, events: h, metrics: newMetrics(nil),
+		nodes: h.nodes, pods: h.pods, services: h.services, slices: h.slices, policies: h.policies, namespaces: h.namespaces, store: store, patcher: h, events: h, metrics: newMetrics(nil),
 		nodeGone: func(name string) { h.gone = append(h.gone, name) },
 	})
 	if err := h.engine.rebuild(h.db.observe()); err != nil {

@@ -7,6 +7,10 @@ const (
 	nodeKey keyKind = iota
 	podKey
 	serviceKey
+	namespaceKey
+	policyKey
+	// policyStepKey: the pods that were woken before have been looked at.
+	policyStepKey
 	// resultsKey: the reconciler has reported something.
 	resultsKey
 	// syncedKey comes after the first key of every node and pod, and again after that of every service.
@@ -28,6 +32,12 @@ func (k key) String() string {
 		return "pod " + k.name
 	case serviceKey:
 		return "service " + k.name
+	case namespaceKey:
+		return "namespace " + k.name
+	case policyKey:
+		return "network policy " + k.name
+	case policyStepKey:
+		return "step of network policies " + k.name
 	case resultsKey:
 		return "results"
 	default:

@@ -56,6 +56,7 @@ func (l *leader) lead(ctx context.Context) error {
 	group.Go(func() error {
 		return operate(ctx, l.nb, networkOf(&m.cfg), deps{
 			nodes: m.nodes, pods: m.pods, services: m.services, slices: m.slices,
+			policies: m.policies, namespaces: m.namespaces,
 			patcher: kube.NewPatcher(l.clients.Patches...),
 			events:  kube.NewRecorder(ctx, l.clients.Events, component),
 			metrics: m.metrics, nodeGone: janitor.nodeGone,
@@ -79,7 +80,7 @@ func operate(ctx context.Context, nb *ovsdb.Client, n network, d deps, o operati
 	store := nbstate.NewStore()
 	d.store = store
 	e := newEngine(n, d)
-	o.sync.OnResult = e.onResult
+	o.sync.OnResult, o.sync.OwnerOf = e.onResult, e.ownerOf
 	syncer, err := nbsync.New(nb, store, o.sync)
 	if err != nil {
 		return err

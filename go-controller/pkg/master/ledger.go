@@ -10,6 +10,7 @@ import (
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ipam"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 	podrows "github.com/ovnkube/ovnkube/go-controller/pkg/translate/pod"
 )
 
@@ -50,6 +51,8 @@ type attachment struct {
 	node string
 	// written: the store has the port of this attachment.
 	written bool
+	// members are those of the port and its addresses that policies want, as the store has them.
+	members []nbstate.Member
 	// occupied: it only keeps addresses taken, possibly not all of those that its port has, and has no MAC.
 	occupied bool
 	// refused is the annotation that could not be used, if there was one.

@@ -40,6 +40,8 @@ type Master struct {
 	services       *kube.Mirror[*kube.Service]
 	endpointSlices *kube.Mirror[*kube.EndpointSlice]
 	slices         *kube.ServiceSlices
+	policies       *kube.Mirror[*kube.NetworkPolicy]
+	namespaces     *kube.Mirror[*kube.Namespace]
 
 	// engine is set while this replica leads.
 	engine atomic.Pointer[engine]
@@ -59,8 +61,15 @@ func New(cfg config.Master, o Options) (*Master, error) {
 		cfg: cfg, options: o, metrics: newMetrics(o.Registerer),
 		nodes: kube.NewNodeMirror(), pods: kube.NewPodMirror(),
 		services: kube.NewServiceMirror(), endpointSlices: kube.NewEndpointSliceMirror(),
+		policies: kube.NewNetworkPolicyMirror(), namespaces: kube.NewNamespaceMirror(),
 	}
 	m.slices = kube.NewServiceSlices(m.endpointSlices) // Before other handlers of the same mirror.
+	m.connect()
+	return m, nil
+}
+
+// connect leads what the mirrors tell to the engine, while there is one.
+func (m *Master) connect() {
 	m.nodes.OnChange(func(name string, before, after *kube.Node) {
 		if e := m.engine.Load(); e != nil {
 			e.nodeChanged(name, before, after)
@@ -81,12 +90,22 @@ func New(cfg config.Master, o Options) (*Master, error) {
 			e.sliceChanged(name, before, after)
 		}
 	})
-	return m, nil
+	m.policies.OnChange(func(name string, before, after *kube.NetworkPolicy) {
+		if e := m.engine.Load(); e != nil {
+			e.policyChanged(name, before, after)
+		}
+	})
+	m.namespaces.OnChange(func(name string, before, after *kube.Namespace) {
+		if e := m.engine.Load(); e != nil {
+			e.namespaceChanged(name, before, after)
+		}
+	})
 }
 
 // synced are closed when the mirrors have their first list.
 func (m *Master) synced() []<-chan struct{} {
-	return []<-chan struct{}{m.nodes.Synced(), m.pods.Synced(), m.services.Synced(), m.endpointSlices.Synced()}
+	return []<-chan struct{}{m.nodes.Synced(), m.pods.Synced(), m.services.Synced(), m.endpointSlices.Synced(),
+		m.policies.Synced(), m.namespaces.Synced()}
 }
 
 // Ready returns nil when this replica has all it needs, and, as the leader, gets its writes done. Otherwise it
@@ -94,7 +113,7 @@ func (m *Master) synced() []<-chan struct{} {
 func (m *Master) Ready() error {
 	for _, synced := range m.synced() {
 		if !done(synced) {
-			return errors.New("nodes, pods, services and their slices are not yet all listed from the API server")
+			return errors.New("nodes, pods, services with their slices, namespaces and network policies are not yet all listed from the API server")
 		}
 	}
 	if nb := m.nb.Load(); nb == nil || !nb.Connected() {
@@ -130,6 +149,8 @@ func (m *Master) Run(ctx context.Context) error {
 	wg.Go(func() { m.pods.Run(ctx, kube.LivePods(clients.Core)) })
 	wg.Go(func() { m.services.Run(ctx, kube.Services(clients.Core)) })
 	wg.Go(func() { m.endpointSlices.Run(ctx, kube.EndpointSlices(clients.Discovery)) })
+	wg.Go(func() { m.policies.Run(ctx, kube.NetworkPolicies(clients.Networking)) })
+	wg.Go(func() { m.namespaces.Run(ctx, kube.Namespaces(clients.Core)) })
 
 	connected := make(chan struct{}, 1)
 	nb, err := m.connectNorthbound(ctx, connected)
@@ -182,7 +203,7 @@ func networkOf(cfg *config.Master) network {
 	n.internal = append(n.internal, cfg.ServiceCIDRs...)
 	n.internal = append(n.internal, cfg.JoinSubnets...)
 	n.internal = append(n.internal, names.MasqueradeSubnet(true), names.MasqueradeSubnet(false))
-	n.noSNAT, n.mtu, n.nodePorts = cfg.NoSNATCIDRs, cfg.MTU, cfg.NodePort
+	n.noSNAT, n.mtu, n.nodePorts, n.aclLogRate = cfg.NoSNATCIDRs, cfg.MTU, cfg.NodePort, cfg.ACLLoggingRateLimit
 	for _, v4 := range []bool{true, false} {
 		for _, s := range cfg.JoinSubnets {
 			if s.Addr().Is4() == v4 && (v4 && cfg.IPv4() || !v4 && cfg.IPv6()) {

@@ -28,9 +28,11 @@ func (e *engine) reconcilePod(name string) error {
 	pod, exists := e.pods.Get(name)
 	has := e.ledger.pods[name]
 	if !exists || !needsPort(pod) {
+		e.policy.podGone(name)
 		e.podLeft(name, has)
 		return nil
 	}
+	e.policy.pod(pod)
 	n := e.ledger.nodes[pod.Node]
 	if has != nil && (has.uid != pod.UID || has.node != pod.Node) {
 		// Another pod of the same name. Its port replaces the old one; if it cannot have one yet, the old one goes.
@@ -184,16 +186,21 @@ func parseNetwork(pod *kube.Pod) (annotations.PodNetwork, error) {
 	return annotations.ParsePodNetwork(map[string]string{names.PodNetworksAnnotation: pod.Network})
 }
 
-// writePort hands in the pod's port, once for each attachment: it depends on nothing that changes later.
+// writePort hands in the pod's port together with what the pod is to network policies, so that it is never reachable without them. The port
+// depends on nothing that changes later, its memberships do.
 func (e *engine) writePort(pod *kube.Pod, a *attachment) error {
-	if a.written {
+	members := e.policy.membership(a.key).Members(pod.Namespace, names.PodLogicalPort(pod.Namespace, pod.Name), a.Addresses)
+	if a.written && slices.Equal(a.members, members) {
 		return nil
 	}
-	if err := e.set(podOwner(a.key), podrows.Rows(pod, a.Attachment)); err != nil {
+	rows := podrows.Rows(pod, a.Attachment)
+	rows.Members = append(rows.Members, members...)
+	members = rows.Members[len(rows.Members)-len(members):]
+	if err := e.set(podOwner(a.key), rows); err != nil {
 		e.complain(key{podKey, a.key}, pod.Ref(), reasonNorthboundFailed, err.Error())
 		return err
 	}
-	a.written = true
+	a.written, a.members = true, members
 	return nil
 }
 

@@ -30,6 +30,10 @@ func (e *engine) rebuild(o observed) error {
 	if err := e.set(nbstate.Owner{Kind: names.OwnerCluster, Name: clusterServices}, service.ClusterRows()); err != nil {
 		return err
 	}
+	// Before any pod: a port that is handed in has its memberships with it.
+	if err := e.policy.rebuild(e.pods.All()); err != nil {
+		return err
+	}
 	e.rebuildNodes(o)
 	e.rebuildPorts(o.ports)
 	pods := e.pods.All()
@@ -82,7 +86,7 @@ func (e *engine) rebuildNodes(o observed) {
 			e.nodeGone(name)
 			continue
 		}
-		e.adopt(nodeOwner(name), topology.FormerNodeRows(name, n.subnets, e.cluster))
+		e.adopt(nodeOwner(name), topology.NodeRows(topology.Node{Name: name, Subnets: n.subnets}))
 		e.nodeLeft(name)
 	}
 	for _, node := range nodes {
