@@ -86,7 +86,7 @@ func (l *live) run() {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		err := operate(ctx, nb, n, deps{
-			nodes: l.nodes, pods: l.pods, services: l.services, slices: l.slices,
+			nodes: l.nodes, pods: l.pods, services: l.services, slices: l.slices, policies: l.policies, namespaces: l.namespaces,
 			patcher: l, events: l, metrics: m, nodeGone: j.nodeGone,
 		}, operation{
 			sync:   nbsync.Options{Fence: "test"},
