@@ -123,12 +123,25 @@ func (w *watcher) message(m nl.Message) {
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		w.attribute(m.Data, unix.SizeofRtMsg, unix.RTA_OIF)
 	case unix.RTM_NEWNETCONF, unix.RTM_DELNETCONF:
-		// netconfmsg is one byte, padded to four; its first attribute is the device's index.
-		w.attribute(m.Data, 4, netconfaIfindex)
+		w.settings(m.Data)
 	}
 }
 
 const netconfaIfindex = 1
+
+// settings passes on a device's. Those of a new device come before the device itself is announced, which must not look like
+// a change of some device: pods' devices come all the time. Settings of all devices have negative indexes.
+func (w *watcher) settings(data []byte) {
+	const header = 4 // netconfmsg is one byte, padded
+	if len(data) >= header {
+		if value, ok := find(data[header:], netconfaIfindex); ok && len(value) == 4 {
+			if index := int(int32(binary.NativeEndian.Uint32(value))); index > 0 && w.names[index] == "" {
+				return
+			}
+		}
+	}
+	w.attribute(data, header, netconfaIfindex)
+}
 
 func (w *watcher) link(m nl.Message) {
 	if len(m.Data) < unix.SizeofIfInfomsg {
