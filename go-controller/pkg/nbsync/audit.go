@@ -33,9 +33,9 @@ func (s *Syncer) audit() {
 	})
 }
 
-// auditTable finds rows with our mark that nobody wants.
+// auditTable finds rows of ours that nobody wants.
 func (s *Syncer) auditTable(db *database, v nbstate.View, t *table, rows map[string]model.Model) {
-	if !t.marked() {
+	if t.singleton {
 		return
 	}
 	for uuid, m := range rows {
@@ -58,7 +58,7 @@ func (s *Syncer) auditMembers(db *database, v nbstate.View, t *table, snapshots 
 		if !ours {
 			continue
 		}
-		owner, ok := db.ownerOf(v, key)
+		owner, ok := db.claimant(v, key)
 		if !ok {
 			continue
 		}

@@ -19,6 +19,8 @@ type database struct {
 	catalog    catalog
 	cache      *cache.TableCache
 	controller string
+	// ownerOf is Options.OwnerOf.
+	ownerOf func(model.Model) (nbstate.Owner, bool)
 }
 
 // row is a row of the database.
@@ -97,26 +99,30 @@ func (d *database) get(tableName, uuid string) model.Model {
 }
 
 // idOf returns the ID of a row, and whether it is one of ours. Rows without marks are ours while they are
-// wanted.
+// wanted, or when what they say tells so.
 func (d *database) idOf(v nbstate.View, t *table, m model.Model) (string, bool) {
 	if !t.marked() {
 		id := t.identityOf(m)
 		_, _, wanted := v.Row(nbstate.Key{Table: t.name, ID: id})
+		if !wanted {
+			_, wanted = d.ownerOf(m)
+		}
 		return id, wanted
 	}
 	id := t.externalIDs(m)[names.RowIDKey]
 	return id, d.ours(t, m)
 }
 
-// unwanted tells whether a row carries our mark although nobody wants it, and returns the owner that it names.
+// unwanted tells whether a row is ours although nobody wants it, and returns the owner that it names.
 func (d *database) unwanted(v nbstate.View, t *table, m model.Model) (nbstate.Owner, bool) {
-	if !d.ours(t, m) {
+	id, ours := d.idOf(v, t, m)
+	if _, _, wanted := v.Row(nbstate.Key{Table: t.name, ID: id}); wanted || !ours {
 		return nbstate.Owner{}, false
+	}
+	if !t.marked() {
+		return d.ownerOf(m)
 	}
 	ids := t.externalIDs(m)
-	if _, _, wanted := v.Row(nbstate.Key{Table: t.name, ID: ids[names.RowIDKey]}); wanted {
-		return nbstate.Owner{}, false
-	}
 	return nbstate.Owner{Kind: ids[names.OwnerTypeKey], Name: ids[names.OwnerNameKey]}, true
 }
 
@@ -142,9 +148,9 @@ func (d *database) holder(t *table, m model.Model, uuid string) *row {
 	return nil
 }
 
-// ownerOf returns who wants a row or, when nobody does, whom the row itself names: it may be wanted again before it is
+// claimant returns who wants a row or, when nobody does, whom the row itself names: it may be wanted again before it is
 // deleted.
-func (d *database) ownerOf(v nbstate.View, key nbstate.Key) (nbstate.Owner, bool) {
+func (d *database) claimant(v nbstate.View, key nbstate.Key) (nbstate.Owner, bool) {
 	if owner, _, wanted := v.Row(key); wanted {
 		return owner, true
 	}

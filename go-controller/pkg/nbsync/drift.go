@@ -277,7 +277,7 @@ func (s *Syncer) handleMember(db *database, v nbstate.View, e memberEvent) {
 	if v.Wanted(m) {
 		return
 	}
-	if owner, ok := db.ownerOf(v, e.parent); ok {
+	if owner, ok := db.claimant(v, e.parent); ok {
 		s.queue.enqueue(owner).addStray(stray{m, e.value})
 	}
 }

@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/ovn-org/libovsdb/model"
 	libovsdb "github.com/ovn-org/libovsdb/ovsdb"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
@@ -341,4 +343,35 @@ func ovsdbClient(t *testing.T, from, to string, args ...string) {
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("ovsdb-client %v: %v: %s", args, err, stderr.String())
 	}
+}
+
+// Rows of tables without external_ids that were made in an earlier life go when what they say tells whose they were; others' stay.
+func TestFormerRowsWithoutMarks(t *testing.T) {
+	r, endpoint, _ := start(t, func(o *nbsync.Options) {
+		o.OwnerOf = func(m model.Model) (nbstate.Owner, bool) {
+			b, ok := m.(*nbdb.StaticMACBinding)
+			return node("n1"), ok && b.LogicalPort == "ours"
+		}
+	})
+	other := observe(t, endpoint)
+	defer other.Close()
+	insert := func(port, ip string) libovsdb.Operation {
+		return libovsdb.Operation{Op: "insert", Table: nbdb.StaticMACBindingTable, Row: libovsdb.Row{"logical_port": port, "ip": ip, "mac": "0a:00:00:00:00:01"}}
+	}
+	transact(t, other, insert("ours", "192.0.2.1"), insert("ours", "192.0.2.2"), insert("theirs", "192.0.2.3"))
+	r.awaitDone(t, node("n1"), r.set(t, node("n1"), nbstate.Desired{Rows: []nbstate.Row{{ID: "ours|192.0.2.1", Model: &nbdb.StaticMACBinding{
+		LogicalPort: "ours", IP: "192.0.2.1", MAC: "0a:00:00:00:00:01",
+	}}}}))
+	r.store.Synced()
+	eventually(t, "the former row goes", func() error {
+		var got []string
+		for _, m := range other.Cache().Table(nbdb.StaticMACBindingTable).Rows() {
+			got = append(got, m.(*nbdb.StaticMACBinding).IP)
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff([]string{"192.0.2.1", "192.0.2.3"}, got); diff != "" {
+			return errors.New(diff)
+		}
+		return nil
+	})
 }

@@ -46,7 +46,9 @@ func memory(tb testing.TB, rows map[string]model.Model) *database {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &database{catalog: c, cache: tc, controller: names.ControllerName}
+	var o Options
+	o.setDefaults()
+	return &database{catalog: c, cache: tc, controller: names.ControllerName, ownerOf: o.OwnerOf}
 }
 
 func pod(i int) nbstate.Owner {

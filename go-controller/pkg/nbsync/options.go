@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ovn-org/libovsdb/model"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
@@ -30,6 +31,9 @@ type Options struct {
 	// Fence is this leader's identity in the leader record; the same after a restart. Empty means that
 	// there is no fence, for databases that nobody else writes.
 	Fence string
+	// OwnerOf tells of a row in a table without external_ids whether it is ours although nobody wants it, and whose it was. Nil
+	// means that such rows are ours only while they are wanted.
+	OwnerOf func(model.Model) (nbstate.Owner, bool)
 	// OnResult is called from Run's goroutine with the outcome for owners. It must not block.
 	OnResult func(Result)
 	// Registerer gets the metrics; nil means none.
@@ -50,6 +54,9 @@ type Options struct {
 func (o *Options) setDefaults() {
 	if o.Controller == "" {
 		o.Controller = names.ControllerName
+	}
+	if o.OwnerOf == nil {
+		o.OwnerOf = func(model.Model) (nbstate.Owner, bool) { return nbstate.Owner{}, false }
 	}
 	if o.OnResult == nil {
 		o.OnResult = func(Result) {}

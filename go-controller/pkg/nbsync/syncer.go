@@ -141,7 +141,7 @@ func (s *Syncer) collect(now time.Time) (next time.Time) {
 // read calls f with the database and the store, neither of which changes meanwhile.
 func (s *Syncer) read(f func(*database, nbstate.View)) {
 	s.client.Read(func(c *cache.TableCache) {
-		db := &database{catalog: s.catalog, cache: c, controller: s.opts.Controller}
+		db := &database{catalog: s.catalog, cache: c, controller: s.opts.Controller, ownerOf: s.opts.OwnerOf}
 		s.store.Read(func(v nbstate.View) { f(db, v) })
 	})
 }
