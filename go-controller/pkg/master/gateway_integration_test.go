@@ -4,6 +4,7 @@ package master
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"os/exec"
 	"strings"
@@ -45,8 +46,12 @@ func (l *live) know(port, address, mac string) {
 // Static_MAC_Binding, which it does not read.
 func (l *live) knowNeighbours(nodes ...string) {
 	for _, node := range nodes {
-		l.know(names.RouterToExternalPort(node), "172.18.0.1", routerMAC)
-		l.know(names.RouterToExternalPort(node), "fd00:172:18::1", routerMAC)
+		for _, outside := range []string{"1", "12", "13"} {
+			if node != "n"+outside[len(outside)-1:] {
+				l.know(names.RouterToExternalPort(node), "172.18.0."+outside, routerMAC)
+				l.know(names.RouterToExternalPort(node), "fd00:172:18::"+outside, routerMAC)
+			}
+		}
 	}
 	for line := range strings.Lines(l.sb.Ctl("--format=csv", "--no-headings", "--columns=logical_port,ip,mac", "list", "Static_MAC_Binding")) {
 		fields := strings.Split(strings.ReplaceAll(strings.TrimSpace(line), `"`, ""), ",")
@@ -121,7 +126,9 @@ func TestGatewaysTraced(t *testing.T) {
 		{"pod of another node", "a2", "a3", "ns_a3", ""},
 		{"pod of a node in the other mode", "a2", "a4", "ns_a4", ""},
 		{"own node's host", "a2", "172.18.0.12 fd00:172:18::12", "k8s-n2", ""},
-		{"other node's host", "a2", "172.18.0.13 fd00:172:18::13", "k8s-n3", ""},
+		// It sees the node of the pod. So does the host of a node that has asked a pod through a service with the policy Local.
+		{"other node's host", "a2", "172.18.0.13 fd00:172:18::13", "br-ex_n2", "172.18.0.12 fd00:172:18::12"},
+		{"other node's host, local mode", "a4", "172.18.0.13 fd00:172:18::13", "k8s-n4", ""},
 		{"the world, local mode", "a4", "192.0.2.200 2001:db8::1", "k8s-n4", ""},
 		{"own node's host, local mode", "a4", "172.18.0.14 fd00:172:18::14", "k8s-n4", ""},
 	} {
@@ -219,13 +226,21 @@ func TestRestartsAndFormerGateways(t *testing.T) {
 		t.Errorf("a restart over unchanged gateways made %d transactions", after-before)
 	}
 	l.stop()
-	l.do(func() { l.nodes.Remove("n3") })
-	l.run()
-	l.await("n3's rows are gone", func() bool {
-		all := l.nb.Ctl("show") + l.nb.Ctl("list", "Static_MAC_Binding") + l.nb.Ctl("list", "Logical_Router_Static_Route") + l.nb.Ctl("list", "NAT")
-		return l.quiet() && !strings.Contains(all, "n3") && !strings.Contains(all, "100.64.0.3")
+	l.nb.Ctl("create", "Static_MAC_Binding", "logical_port=rtoe-GR_n2", "ip=192.0.2.9", `mac="02:00:00:00:00:09"`) // An operator's.
+	l.do(func() {
+		l.nodes.Remove("n3")
+		n, _ := l.nodes.Get("n2")
+		moved := *n
+		moved.Annotations = maps.Clone(n.Annotations)
+		moved.Annotations[names.L3GatewayConfigAnnotation] = strings.ReplaceAll(moved.Annotations[names.L3GatewayConfigAnnotation], "172.18.0.12/", "172.18.0.112/")
+		l.nodes.Put(&moved)
 	})
-	if left := l.nb.Ctl("--bare", "--columns=logical_port", "list", "Static_MAC_Binding"); strings.Count(left, "GR_n2") != 4 {
-		t.Errorf("neighbours of n2 are %q, want four", left)
+	l.run()
+	l.await("n3's rows and those of n2's former address are gone", func() bool {
+		all := l.nb.Ctl("show") + l.nb.Ctl("list", "Static_MAC_Binding") + l.nb.Ctl("list", "Logical_Router_Static_Route") + l.nb.Ctl("list", "NAT")
+		return l.quiet() && !strings.Contains(all, "n3") && !strings.Contains(all, "100.64.0.3") && !strings.Contains(all, "172.18.0.12\n") && strings.Contains(all, "172.18.0.112")
+	})
+	if left := l.nb.Ctl("--bare", "--columns=logical_port,ip", "list", "Static_MAC_Binding"); strings.Count(left, "GR_n2") != 7 || !strings.Contains(left, "192.0.2.9") {
+		t.Errorf("neighbours of n2 are %q, want six and the operator's", left)
 	}
 }

@@ -28,9 +28,9 @@ func hostAddressesOf(node *kube.Node) ([]netip.Addr, error) {
 	return out, nil
 }
 
-// hostAddresses decides which node an address of a host belongs to. Several hosts may have the same one (that of a
-// container bridge, say, or a virtual address): a route to each of them would spread connections over all. It is then
-// the node that has it as InternalIP, else the one that was created first.
+// hostAddresses decides which node's host is meant when an address is the endpoint of a service. Several hosts may have the
+// same one (that of a container bridge, say, or a virtual address). It is then the node that has it as InternalIP, else the
+// one that was created first.
 type hostAddresses struct {
 	// internal are the ranges in which no host address can lie.
 	internal []netip.Prefix
@@ -85,6 +85,11 @@ func (h *hostAddresses) remove(name string) []string {
 	before := h.owners(name)
 	h.drop(name)
 	return h.affected(name, before)
+}
+
+// all returns the addresses that a node has, sorted: also those that others have, too.
+func (h *hostAddresses) all(name string) []netip.Addr {
+	return slices.SortedFunc(slices.Values(h.nodes[name]), netip.Addr.Compare)
 }
 
 // of returns the addresses that belong to a node, sorted.

@@ -242,7 +242,7 @@ func TestTopologyTraced(t *testing.T) {
 		{"same node", "a1", "b1", "ns_b1"},
 		{"other node", "a1", "a2", "ns_a2"},
 		{"own node's host", "a1", "172.18.0.11 fd00:172:18::11", "k8s-n1"},
-		{"other node's host", "a1", "172.18.0.12 fd00:172:18::12", "k8s-n2"},
+		{"other node's host", "a1", "172.18.0.12 fd00:172:18::12", "k8s-n1"}, // By way of the own one.
 		{"the world", "a2", "192.0.2.200 2001:db8::1", "k8s-n2"},
 		{"own management port", "a1", "10.128.0.2 fd01::2", "k8s-n1"},
 	} {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/ovn-org/libovsdb/model"
 	"k8s.io/klog/v2"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ipam"
@@ -14,10 +15,21 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/topology"
 )
 
 func nodeOwner(name string) nbstate.Owner { return nbstate.Owner{Kind: names.OwnerNode, Name: name} }
+
+// ownerOf tells whose a row without marks was, see nbsync.Options.
+func (e *engine) ownerOf(m model.Model) (nbstate.Owner, bool) {
+	if n, isNeighbour := m.(*nbdb.StaticMACBinding); isNeighbour {
+		if node, ok := e.cluster.NeighbourOf(n); ok {
+			return nodeOwner(node), true
+		}
+	}
+	return nbstate.Owner{}, false
+}
 
 // reconcileNode makes a node's subnets, rows and annotations as they should be.
 func (e *engine) reconcileNode(name string) error {
@@ -114,7 +126,7 @@ func (e *engine) topologyOf(node *kube.Node, n *nodeState) (topology.Node, error
 	return topology.Node{
 		Name: node.Name, Subnets: n.subnets,
 		Chassis:       node.Annotations[names.NodeChassisIDAnnotation],
-		HostAddresses: e.hosts.of(node.Name),
+		HostAddresses: e.hosts.all(node.Name),
 		Gateway:       gateway,
 	}, err
 }

@@ -199,41 +199,32 @@ func gatewayChassis(h *harness, node string) []string {
 	return nil
 }
 
-func routesTo(h *harness, node string) []string {
-	var out []string
+// hostPolicy is the match of the policy that leads to a node's host.
+func hostPolicy(h *harness, node string) string {
 	for _, r := range h.db.rows[nodeOwner(node)].Rows {
-		if p, ok := r.Model.(*nbdb.LogicalRouterStaticRoute); ok && p.Policy == nil {
-			out = append(out, p.IPPrefix)
+		if p, ok := r.Model.(*nbdb.LogicalRouterPolicy); ok && p.Priority == names.OwnHostPolicyPriority {
+			return p.Match
 		}
 	}
-	return out
+	return "none"
 }
 
 func TestHostAddressesOfSeveralNodes(t *testing.T) {
 	h := newTest(t)
 	shared := `["172.17.0.1/16","172.18.0.100/24","127.0.0.1/8","169.254.1.1/16","10.128.0.2/23","fd00::1/64"]`
-	h.addNode("a")
-	h.annotateNode("a", map[string]string{names.HostCIDRsAnnotation: shared})
-	h.addNode("b")
-	h.annotateNode("b", map[string]string{names.HostCIDRsAnnotation: shared})
+	for _, name := range []string{"a", "b"} {
+		h.addNode(name)
+		h.annotateNode(name, map[string]string{names.HostCIDRsAnnotation: shared})
+	}
 	h.start()
 	h.settle()
-	if a, b := routesTo(h, "a"), routesTo(h, "b"); len(a) != 2 || len(b) != 0 {
-		t.Errorf("routes to a %v, to b %v: an address belongs to one node, the first; loopback, link-local, internal and foreign families to none", a, b)
+	for _, name := range []string{"a", "b"} {
+		// But for loopback, link-local, internal ones and those of foreign families.
+		h.want("pods of "+name+" reach at their own host", hostPolicy(h, name), `inport == "rtos-`+name+`" && ip4.dst == {172.17.0.1, 172.18.0.100}`)
 	}
-	n, _ := h.nodes.Get("b")
-	c := *n
-	c.Addresses = append(c.Addresses, mustAddr("172.18.0.100"))
-	h.nodes.Put(&c)
+	h.annotateNode("b", map[string]string{names.HostCIDRsAnnotation: `["172.18.0.2/24"]`})
 	h.settle()
-	if a, b := routesTo(h, "a"), routesTo(h, "b"); len(a) != 1 || len(b) != 1 || b[0] != "172.18.0.100/32" {
-		t.Errorf("routes to a %v, to b %v: the InternalIP's node has precedence", a, b)
-	}
-	h.nodes.Remove("b")
-	h.settle()
-	if a := routesTo(h, "a"); len(a) != 2 {
-		t.Errorf("routes to a %v after b is gone, want both again", a)
-	}
+	h.want("afterwards", hostPolicy(h, "b"), `inport == "rtos-b" && ip4.dst == {172.18.0.2}`)
 }
 
 func TestNodeRemovedWithPodsAndBack(t *testing.T) {

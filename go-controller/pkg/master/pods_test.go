@@ -3,7 +3,6 @@ package master
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -20,8 +19,6 @@ type (
 	ownerKey    = nbstate.Owner
 	desiredRows = nbstate.Desired
 )
-
-func mustAddr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func TestPodIsServedWhenItsNodeIs(t *testing.T) {
 	for name, nodeFirst := range map[string]bool{"node first": true, "pod first": false} {

@@ -87,6 +87,10 @@ func (l *live) haveServices(list []testService) bool {
 // serve traces a packet to port 80 of an address; from is a pod, or "outside-ID" for a client outside of a node's bridge.
 func (l *live) serve(protocol corev1.Protocol, from, to string) string {
 	l.t.Helper()
+	return l.inject(l.servicePacket(protocol, from, to), "--ct=new", "--ct=new")
+}
+
+func (l *live) servicePacket(protocol corev1.Protocol, from, to string) string {
 	flow := ""
 	if id, ok := strings.CutPrefix(from, "outside-"); ok {
 		flow = strings.NewReplacer("tcp.src==80", "tcp.src==40000", "tcp.dst==40000", "tcp.dst==80").Replace(
@@ -94,8 +98,7 @@ func (l *live) serve(protocol corev1.Protocol, from, to string) string {
 	} else {
 		flow = l.podPacket(from, to)
 	}
-	flow = strings.ReplaceAll(flow, "tcp", strings.ToLower(string(protocol)))
-	return l.inject(flow, "--ct=new", "--ct=new")
+	return strings.ReplaceAll(flow, "tcp", strings.ToLower(string(protocol)))
 }
 
 // outcome is where a packet comes out, or how it is refused; snat is what gateway routers do with its source.
@@ -176,7 +179,8 @@ func TestServicesTraced(t *testing.T) {
 		{"no endpoints", "a2", "172.30.0.3 fd02::3", "refused to ns_a2", ""},
 		// From the address that was asked.
 		{"no endpoints, from outside", "outside-2", "203.0.113.3 2001:db8:9::3", "refused to br-ex_n2", ""},
-		{"a host, from a pod", "a3", "172.30.0.5 fd02::5", "k8s-n2", ""},
+		{"a host, from a pod", "a2", "172.30.0.5 fd02::5", "k8s-n2", ""},
+		{"another node's host, from a pod", "a3", "172.30.0.5 fd02::5", "br-ex_n3", "done"},
 		{"a host, from outside through another node", "outside-3", "203.0.113.5 2001:db8:9::5", "br-ex_n3", "force_snat"},
 		{"a host, from outside through its own node", "outside-2", "203.0.113.5 2001:db8:9::5", "br-ex_n2", "force_snat"},
 		{"internal policy, here", "a2", "172.30.0.6 fd02::6", "ns_b2", ""},

@@ -14,7 +14,7 @@ func (e *engine) serviceNode(node *kube.Node, wired topology.Node) *service.Node
 	return &service.Node{
 		Name: node.Name, Chassis: wired.Chassis, Zone: node.Zone,
 		Gateway:           wired.HasGateway(),
-		Addresses:         wired.HostAddresses,
+		Addresses:         e.hosts.of(node.Name),
 		NodePortAddresses: e.nodePortAddresses(node),
 	}
 }

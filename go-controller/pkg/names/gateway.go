@@ -33,6 +33,14 @@ const (
 	ClusterRouterLBGroup = "clusterRouterLBGroup"
 )
 
+// Priorities of routers' policies.
+const (
+	// OwnHostPolicyPriority is for what pods send to their own node, on the cluster router.
+	OwnHostPolicyPriority = 1004
+	// ForwardingPolicyPriority is for what gateway routers let the host forward.
+	ForwardingPolicyPriority = 100
+)
+
 // GatewayRouter is the logical router between the cluster and a node's external bridge.
 func GatewayRouter(node string) string { return "GR_" + node }
 

@@ -20,19 +20,25 @@ const (
 	tableToHost
 	// tableReassembled takes packets that were put together from fragments.
 	tableReassembled
+	// tableAsked has what the gateway router waits for.
+	tableAsked
 )
 
 // Priorities of tableEntry.
 const (
 	priorityMasquerade      = 500
+	priorityForwarded       = 490
 	priorityMasqueradeGuard = 400
 	priorityTunnelIn        = 205
 	priorityTunnelOut       = 200
 	priorityServiceGuard    = 115
+	priorityForward         = 113
 	priorityFragments       = 112
 	priorityNodePort        = 110
+	priorityQuestion        = 102
 	priorityOutbound        = 100
 	priorityInbound         = 50
+	priorityNeighbour       = 12
 	priorityOwnMAC          = 10
 	priorityOtherMAC        = 9
 	priorityDefault         = 0
@@ -99,6 +105,7 @@ func Flows(f Facts) []of.Flow {
 	}
 	b.servicePorts()
 	b.neighbours()
+	b.asked()
 	b.frames()
 	return b.flows
 }
@@ -139,6 +146,29 @@ func (b *builder) masquerade(v4 bool) {
 			b.ownEndpoint(a)
 		}
 	}
+	b.forwarding(v4)
+}
+
+// forwarding lets the host forward what the gateway router sends to services' endpoints outside the cluster network: the
+// host's kernel knows its neighbours, see topology.md. The host sees the router as MasqueradeOVN and hides it behind itself.
+func (b *builder) forwarding(v4 bool) {
+	router := names.MasqueradeOVN(v4)
+	var source netip.Addr
+	for _, a := range b.Addresses {
+		// OVN hides clients behind the first address of the router's port, and sorts them as texts.
+		if a.Is4() == v4 && (!source.IsValid() || a.String() < source.String()) {
+			source = a
+		}
+	}
+	if !source.IsValid() {
+		return
+	}
+	b.add(rule{tableEntry, priorityForward, "the host forwards for the gateway router"},
+		match(of.InPort(b.Patch), of.EthDst(names.MasqueradeNextHopMAC()), of.IP(v4), of.IPSrc(single(source))),
+		of.SetIPSrc(router), of.ContinueIn(tableToHost))
+	b.add(rule{tableEntry, priorityForwarded, "answers to what the host has forwarded"},
+		match(of.InPort(of.Local), of.IP(v4), of.IPDst(single(router))),
+		of.SetIPDst(source), of.ContinueIn(tableToRouter))
 }
 
 // ownEndpoint carries packets from the gateway router to an endpoint on the host itself, and back. Both ends have the
@@ -216,14 +246,27 @@ func (b *builder) servicePort(p ServicePort) {
 		match(of.InPort(b.NIC), of.EthDst(b.MAC), of.Transport(v4, p.Protocol), of.IPDst(single(p.Addr)), of.PortDst(p.Port)), of.Output(b.Patch))
 	b.add(rule{tableEntry, priorityNodePort, "services' answers need no connection tracking here"},
 		match(of.InPort(b.Patch), of.EthSrc(b.MAC), of.Transport(v4, p.Protocol), of.IPSrc(single(p.Addr)), of.PortSrc(p.Port)), of.Output(b.NIC))
+	// There are many of them: what they depend on is told, so that their texts are made once.
+	for i, f := range b.flows[len(b.flows)-2:] {
+		f.Same = sameServicePort{p, string(b.MAC), b.NIC, b.Patch, i == 0}
+		b.flows[len(b.flows)-2+i] = f
+	}
+}
+
+// sameServicePort is all that a flow of servicePort depends on.
+type sameServicePort struct {
+	ServicePort
+	mac        string
+	nic, patch int
+	inbound    bool
 }
 
 // neighbours is for packets that host and gateway router both have asked for, or may have.
 func (b *builder) neighbours() {
 	both := b.both()
-	for _, t := range []of.ICMPv6Type{of.RouterAdvertisement, of.NeighbourAdvertisement} {
-		b.add(rule{tableInbound, priorityNeighbours, "neighbours and routers (IPv6) are known to both"}, match(of.ICMPv6(t)), both...)
-	}
+	b.add(rule{tableInbound, priorityNeighbours, "routers (IPv6) are known to both"}, match(of.ICMPv6(of.RouterAdvertisement)), both...)
+	b.add(rule{tableInbound, priorityNeighbours, "answers (IPv6): to the host, and to the gateway router if it has asked"},
+		match(of.ICMPv6(of.NeighbourAdvertisement)), of.Output(of.Local), of.ContinueIn(tableAsked))
 	for _, tooBig := range []of.Field{of.FragmentationNeeded(), of.ICMPv6(of.PacketTooBig)} {
 		b.add(rule{tableInbound, priorityNeighbours, "path MTUs concern both: services' answers are not tracked here"}, match(tooBig), both...)
 	}
@@ -253,7 +296,7 @@ func (b *builder) both() []of.Action {
 // frames is for what is not IP, ARP above all. The bridge must not learn where its own MAC is: two have it. And the
 // gateway router must not hear what the host sends: it would answer that the address is taken.
 func (b *builder) frames() {
-	b.add(rule{tableEntry, priorityOwnMAC, "answers to ARP are for both"}, match(of.InPort(b.NIC), of.EthDst(b.MAC)), b.both()...)
+	b.add(rule{tableEntry, priorityOwnMAC, "what is not IP is for both"}, match(of.InPort(b.NIC), of.EthDst(b.MAC)), b.both()...)
 	b.add(rule{tableEntry, priorityOwnMAC, "the host speaks to the wire alone"}, match(of.InPort(of.Local)), of.Output(b.NIC))
 	if b.patched() {
 		b.add(rule{tableEntry, priorityOwnMAC, "the gateway router speaks to the wire alone"},

@@ -67,6 +67,8 @@ func TestToServices(t *testing.T) {
 	for _, rule := range []string{
 		`oifname "br-ex" ip daddr 172.30.0.0/16 ip saddr != 169.254.169.2 snat ip to 169.254.169.2`,
 		`oifname "br-ex" ip6 daddr fd02::/112 ip6 saddr != fd69::2 snat ip6 to fd69::2`,
+		`ip saddr 169.254.169.1 masquerade`,
+		`ip6 saddr fd69::1 masquerade`,
 	} {
 		if !strings.Contains(dump, rule) {
 			t.Errorf("no %q in\n%s", rule, dump)

@@ -33,7 +33,8 @@ func Masquerade(nodeSubnets, clusterSubnets []netip.Prefix) Table {
 }
 
 // ToServices is the chain that gives what leaves the host for services the source by which services know the host:
-// packets of programs that have chosen another one, and of others that the host forwards. Without services it has no rules.
+// packets of programs that have chosen another one, and of others that the host forwards. What it forwards for the gateway
+// router gets the host's address. Without services it has no rules.
 func ToServices(serviceCIDRs []netip.Prefix) Chain {
 	var rules []string
 	for _, cidr := range sorted(serviceCIDRs) {
@@ -43,6 +44,10 @@ func ToServices(serviceCIDRs []netip.Prefix) Chain {
 		}
 		host := names.MasqueradeHost(cidr.Addr().Is4())
 		rules = append(rules, fmt.Sprintf("oifname %q %s daddr %s %s saddr != %s snat %s to %s", names.ExternalBridge, family, cidr, family, host, family, host))
+		forwarded := fmt.Sprintf("%s saddr %s masquerade", family, names.MasqueradeOVN(cidr.Addr().Is4()))
+		if !slices.Contains(rules, forwarded) {
+			rules = append(rules, forwarded)
+		}
 	}
 	return Chain{
 		Name: "to-services", Type: knftables.NATType, Hook: knftables.PostroutingHook, Priority: knftables.SNATPriority, Rules: rules,

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -8,7 +9,6 @@ import (
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
-	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 )
 
@@ -57,16 +57,17 @@ func (n Node) joinAddress(v4 bool) (netip.Prefix, bool) {
 	return netip.PrefixFrom(addr.Host(join, n.Gateway.ID), join.Bits()), true
 }
 
-// FormerNodeRows is what there may be of a node that is gone and of which nothing is known but its subnets. Most rows are
-// found by their owner's mark; neighbours carry none, so those of every possible gateway router are named.
-func FormerNodeRows(name string, subnets []netip.Prefix, c Cluster) nbstate.Desired {
-	d := desired{NodeRows(Node{Name: name, Subnets: subnets})}
-	for _, router := range c.routerOnJoin() {
-		v4 := router.Addr().Is4()
-		d.neighbour(names.RouterToJoinPort(names.GatewayRouter(name)), router.Addr(), c.joinMAC())
-		d.neighbour(names.RouterToExternalPort(name), names.MasqueradeNextHop(v4), names.MasqueradeNextHopMAC())
+// NeighbourOf returns the node whose gateway router a neighbour is told to, if the row is one that NodeRows makes. Such rows carry no
+// owner's mark; their ports and MACs say it.
+func (c Cluster) NeighbourOf(m *nbdb.StaticMACBinding) (node string, ok bool) {
+	for prefix, mac := range map[string]net.HardwareAddr{
+		names.RouterToExternalPort(""): names.MasqueradeNextHopMAC(), names.RouterToJoinPort(names.GatewayRouter("")): c.joinMAC(),
+	} {
+		if node, ok = strings.CutPrefix(m.LogicalPort, prefix); ok && node != "" && m.MAC == mac.String() {
+			return node, true
+		}
 	}
-	return d.Desired
+	return "", false
 }
 
 // gateway is the node's gateway router between join switch and external bridge.
@@ -83,8 +84,8 @@ func (d *desired) gateway(n Node) {
 		// All gateway routers are neighbours on the join switch, but talk to the cluster router only: a flow for each pair
 		// of them would be wasted. See joinLink.
 		"dynamic_neigh_routers": "true",
-		// Neighbours outside come and go.
-		"mac_binding_age_threshold": "300",
+		// Neighbours are not forgotten: OVN before 24.03 forgets those in use, too, and what is sent until they are known again is
+		// late or lost. They stay few, since the external bridge lets the router hear of those only that it has asked for.
 	}})
 	for _, group := range []string{names.ClusterLBGroup, names.ClusterRouterLBGroup} {
 		d.member(nbdb.LogicalRouterTable, router, "load_balancer_group", group)
@@ -93,6 +94,7 @@ func (d *desired) gateway(n Node) {
 	d.externalLink(n)
 	for _, v4 := range n.families() {
 		d.gatewayRoutes(n, v4)
+		d.forwarding(n, v4)
 		d.hostSNAT(n, v4)
 	}
 	if n.Gateway.Mode == names.GatewayModeShared {
@@ -194,6 +196,19 @@ func (d *desired) gatewayRoutes(n Node, v4 bool) {
 			})
 		}
 	}
+}
+
+// forwarding lets the host forward what comes in from the external bridge and leaves the same way, which is what load balancers
+// send to endpoints outside the cluster network, other nodes' hosts among them. The router itself would have to find out their
+// MAC first, and the packet that waits for it passes connection tracking twice and gets another port: that connection would not
+// come about. So what begins a connection goes to the router's own address, behind which is the host: the MAC is known, and
+// the flows of the external bridge do the rest.
+func (d *desired) forwarding(n Node, v4 bool) {
+	router, external := names.GatewayRouter(n.Name), names.RouterToExternalPort(n.Name)
+	node, _ := ofFamily(n.Gateway.Addresses, v4)
+	match := fmt.Sprintf("inport == %[1]q && outport == %[1]q && %[2]s && ct.trk && !ct.rpl", external, ip(v4))
+	d.reroute(router, router+"_by_host_"+family(v4), reroute{names.ForwardingPolicyPriority, match, node.Addr()})
+	d.neighbour(external, node.Addr(), names.MasqueradeNextHopMAC())
 }
 
 // hostSNAT hides the host, which has the same masquerade address everywhere, from pods behind the router's join address and from

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 
@@ -20,7 +21,7 @@ type Node struct {
 	Subnets []netip.Prefix
 	// Chassis is the system-id of the node's OVN controller; empty as long as it is not known.
 	Chassis string
-	// HostAddresses are the node's own, which pods reach through its management port.
+	// HostAddresses are the node's own, which its pods reach through its management port.
 	HostAddresses []netip.Addr
 	// Gateway is how the node leads out of the cluster; nil as long as it is not known.
 	Gateway *Gateway
@@ -68,25 +69,27 @@ func switchConfig(subnets []netip.Prefix) map[string]string {
 	return config
 }
 
-// routes: what the cluster router does not know how to reach goes to the gateway of the pod that sent it, and what is
-// meant for a node's own address to that node's host.
+// routes: what the cluster router does not know how to reach goes to the gateway of the pod that sent it, and what the node's
+// pods send to its own addresses goes to its host. Other nodes' addresses are outside, so that what comes from another node
+// through the gateway router (to a service with the policy Local, say) is answered through the gateway router.
 func (d *desired) routes(n Node) {
-	port := names.RouterToSwitchPort(n.Name)
 	for _, s := range n.Subnets {
 		policy := nbdb.LogicalRouterStaticRoutePolicySrcIP
 		hop, out := n.egress(s)
 		d.route(names.ClusterRouter, n.Name+"_from_"+s.String(), &nbdb.LogicalRouterStaticRoute{
 			IPPrefix: s.String(), Policy: &policy, Nexthop: hop.String(), OutputPort: &out,
 		})
-	}
-	for _, a := range n.HostAddresses {
-		subnet, ok := addr.Pick(n.Subnets, a, netip.Prefix.Addr)
-		if !ok {
-			continue
+		v4 := s.Addr().Is4()
+		var own []string
+		for _, a := range n.HostAddresses {
+			if a.Is4() == v4 {
+				own = append(own, a.String())
+			}
 		}
-		d.route(names.ClusterRouter, n.Name+"_to_"+a.String(), &nbdb.LogicalRouterStaticRoute{
-			IPPrefix: addr.HostPrefix(a).String(), Nexthop: addr.Management(subnet).String(), OutputPort: &port,
-		})
+		if len(own) > 0 {
+			match := fmt.Sprintf("inport == %q && %s.dst == {%s}", names.RouterToSwitchPort(n.Name), ip(v4), strings.Join(own, ", "))
+			d.reroute(names.ClusterRouter, n.Name+"_to_host_"+family(v4), reroute{names.OwnHostPolicyPriority, match, addr.Management(s)})
+		}
 	}
 }
 

@@ -68,6 +68,28 @@ func (d *desired) route(router, id string, r *nbdb.LogicalRouterStaticRoute) {
 	d.member(nbdb.LogicalRouterTable, router, "static_routes", id)
 }
 
+// reroute is a policy of a router: what matches goes to next, which is in the network of one of the router's ports.
+type reroute struct {
+	priority int
+	match    string
+	next     netip.Addr
+}
+
+func (d *desired) reroute(router, id string, r reroute) {
+	d.row(id, &nbdb.LogicalRouterPolicy{
+		Priority: r.priority, Match: r.match, Action: nbdb.LogicalRouterPolicyActionReroute, Nexthops: []string{r.next.String()},
+	})
+	d.member(nbdb.LogicalRouterTable, router, "policies", id)
+}
+
+// ip is how matches name a family.
+func ip(v4 bool) string {
+	if v4 {
+		return "ip4"
+	}
+	return "ip6"
+}
+
 // neighbour tells a router port who has an address, for ever and whatever is heard on the wire.
 func (d *desired) neighbour(port string, a netip.Addr, mac net.HardwareAddr) {
 	// The ID is the row's identity: the table has no external_ids.
