@@ -150,11 +150,13 @@ func (s *Server) account(r protocol.Request, t *stages, took time.Duration, err 
 		s.metrics.stages.WithLabelValues(r.Command, string(st)).Observe(d.Seconds())
 		kv = append(kv, string(st), d.Round(10*time.Microsecond))
 	})
-	if err != nil {
+	switch {
+	case err != nil && r.Command == protocol.Status && codeOf(err) == types.ErrPluginNotAvailable:
+		// The answer to a question, which the runtime repeats every few seconds.
+		klog.V(2).InfoS("Not ready for pods yet", "reason", err)
+	case err != nil:
 		klog.ErrorS(err, "CNI request failed", kv...)
-		return
-	}
-	if r.Command != protocol.Status {
+	case r.Command != protocol.Status:
 		klog.V(2).InfoS("CNI request", kv...)
 	}
 }

@@ -1,6 +1,7 @@
 package cni
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/klog/v2"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/cni/ovsport"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/cni/plumb"
@@ -618,5 +620,31 @@ func TestStatus(t *testing.T) {
 			_, err := f.serveRequest(context.Background(), status)
 			wantCode(t, err, types.ErrPluginNotAvailable, test.text)
 		})
+	}
+}
+
+// The runtime asks for the status every few seconds: that the node is not ready is an answer, not an error of the agent's.
+func TestStatusIsNotLoggedAsError(t *testing.T) {
+	defer klog.CaptureState().Restore()
+	var log bytes.Buffer
+	klog.LogToStderr(false)
+	klog.SetOutput(&log)
+	f := newFixture(t)
+	f.ports.noBridge = true
+	status := protocol.Request{Version: 1, Command: "STATUS", Config: json.RawMessage(`{"cniVersion":"1.1.0","name":"n"}`)}
+	if _, err := f.serveRequest(t.Context(), status); err == nil {
+		t.Fatal("no error")
+	}
+	klog.Flush()
+	if log.Len() > 0 {
+		t.Errorf("logged: %s", log.String())
+	}
+	status.Config = json.RawMessage(`nonsense`)
+	if _, err := f.serveRequest(t.Context(), status); err == nil {
+		t.Fatal("no error")
+	}
+	klog.Flush()
+	if log.Len() == 0 {
+		t.Error("a bad request is not logged")
 	}
 }
