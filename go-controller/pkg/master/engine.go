@@ -54,7 +54,7 @@ type network struct {
 	internal []netip.Prefix
 	// nodePorts: services are reachable on the nodes' addresses.
 	nodePorts bool
-	// aclLogRate limits the log messages of an ACL, a second.
+	// aclLogRate limits the log messages of an ACL, a second; zero: defaultACLLogRate.
 	aclLogRate int
 }
 

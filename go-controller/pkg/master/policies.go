@@ -1,6 +1,7 @@
 package master
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,8 @@ func policyOwner(key string) nbstate.Owner {
 
 // clusterPolicies is the name of the owner of what policies have in common.
 const clusterPolicies = "policies"
+
+const defaultACLLogRate = 20
 
 // policies says what network policies want, and what pods are to them. Its state belongs to the engine's goroutine, as that of pods does: so a pod's
 // port and its memberships are always handed in together.
@@ -93,7 +96,8 @@ func newPolicies(o policyOptions) *policies {
 
 // rebuild hands in all policies, for the pods that there are, before any pod is looked at.
 func (p *policies) rebuild(pods []*kube.Pod) error {
-	if err := p.set(nbstate.Owner{Kind: names.OwnerCluster, Name: clusterPolicies}, policy.ClusterRows(p.families, p.logRate)); err != nil {
+	rate := cmp.Or(p.logRate, defaultACLLogRate)
+	if err := p.set(nbstate.Owner{Kind: names.OwnerCluster, Name: clusterPolicies}, policy.ClusterRows(p.families, rate)); err != nil {
 		return err
 	}
 	if p.policyOptions.namespaces != nil {

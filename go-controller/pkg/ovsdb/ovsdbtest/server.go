@@ -140,6 +140,16 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
+// PID is the server's process, zero when it does not run.
+func (s *Server) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return 0
+	}
+	return s.cmd.Process.Pid
+}
+
 // Signal sends a signal, for example SIGSTOP, to the server.
 func (s *Server) Signal(sig syscall.Signal) {
 	s.mu.Lock()
