@@ -15,6 +15,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/ovs"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/vswitchdb"
 )
 
 func TestChooseNIC(t *testing.T) {
@@ -217,5 +218,36 @@ func TestNewRefusesOtherEncapPorts(t *testing.T) {
 	_, err := New(config.Node{EncapPort: 6082}, Options{})
 	if err == nil || !strings.Contains(err.Error(), "--encap-port 6082") {
 		t.Errorf("%v", err)
+	}
+}
+
+// Pods' ports change the integration bridge all the time; the management port need not be looked at then.
+func TestPodsOnly(t *testing.T) {
+	secure := "secure"
+	before := vswitchdb.Bridge{UUID: "1", Name: "br-int", FailMode: &secure, Ports: []string{"a"}, ExternalIDs: map[string]string{"a": "b"}}
+	for name, test := range map[string]struct {
+		change func(b *vswitchdb.Bridge)
+		want   bool
+	}{
+		"a pod comes":        {func(b *vswitchdb.Bridge) { b.Ports = []string{"a", "b"} }, true},
+		"a pod goes":         {func(b *vswitchdb.Bridge) { b.Ports = nil }, true},
+		"another fail mode":  {func(b *vswitchdb.Bridge) { b.FailMode = nil; b.Ports = nil }, false},
+		"other external IDs": {func(b *vswitchdb.Bridge) { b.ExternalIDs = map[string]string{} }, false},
+		"another datapath":   {func(b *vswitchdb.Bridge) { b.DatapathType = "netdev" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			after := before.DeepCopy()
+			test.change(after)
+			if got := podsOnly(&before, after); got != test.want {
+				t.Errorf("%v, want %v", got, test.want)
+			}
+		})
+	}
+	external := vswitchdb.Bridge{UUID: "2", Name: "br-ex", Ports: []string{"a"}}
+	if podsOnly(&external, &vswitchdb.Bridge{UUID: "2", Name: "br-ex"}) {
+		t.Error("the external bridge has no pods")
+	}
+	if podsOnly(&vswitchdb.Port{Name: "br-int"}, &vswitchdb.Port{Name: "br-int"}) {
+		t.Error("a port is no bridge")
 	}
 }

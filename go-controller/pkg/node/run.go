@@ -32,8 +32,15 @@ func (a *Agent) connect(ctx context.Context) (*ovsdb.Client, error) {
 		return nil, fmt.Errorf("model of the Open_vSwitch database: %w", err)
 	}
 	wake := cache.EventHandlerFuncs{
-		AddFunc:    func(_ string, m model.Model) { a.databaseEvent(m) },
-		UpdateFunc: func(_ string, before, after model.Model) { a.databaseEvent(before); a.databaseEvent(after) },
+		AddFunc: func(_ string, m model.Model) { a.databaseEvent(m) },
+		UpdateFunc: func(_ string, before, after model.Model) {
+			if podsOnly(before, after) {
+				a.loops.chassis.Wake() // which remembers pods' ports
+				return
+			}
+			a.databaseEvent(before)
+			a.databaseEvent(after)
+		},
 		DeleteFunc: func(_ string, m model.Model) { a.databaseEvent(m) },
 	}
 	c, err := ovsdb.Connect(ctx, ovsdb.Options{
@@ -146,6 +153,22 @@ func (a *Agent) tableEvent(table string) {
 	if table != names.NFTUplinkTable {
 		a.loops.masquerade.Wake()
 	}
+}
+
+// podsOnly tells whether an update of the integration bridge changes nothing but which ports there are: that is what every pod does. The
+// management port's own coming and going is an event of its row.
+func podsOnly(before, after model.Model) bool {
+	b, ok := before.(*vswitchdb.Bridge)
+	if !ok || b.Name != names.IntegrationBridge {
+		return false
+	}
+	a, ok := after.(*vswitchdb.Bridge)
+	if !ok {
+		return false
+	}
+	same := *b
+	same.Ports = a.Ports
+	return same.Equals(a)
 }
 
 // databaseEvent wakes those whom a row of the local database concerns. It may be called before the connection
