@@ -60,7 +60,7 @@ type Agent struct {
 	db           *ovsdb.Client
 	bridge       *bridge.Manager
 	tables       nft.Runner
-	flows        openflow.Bridge
+	flows        *openflow.Keeper
 	node         *kube.Mirror[*kube.Node]
 	services     *kube.Mirror[*kube.Service]
 	slices       *kube.Mirror[*kube.EndpointSlice]

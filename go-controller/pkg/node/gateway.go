@@ -174,10 +174,10 @@ func (a *Agent) watchFlows(ctx context.Context) {
 }
 
 // flowsOf reaches the external bridge's flows; ovsdb is the endpoint of the local database.
-func flowsOf(ovsdb string) openflow.Bridge {
-	return openflow.Bridge{
+func flowsOf(ovsdb string) *openflow.Keeper {
+	return &openflow.Keeper{Bridge: openflow.Bridge{
 		Name: names.ExternalBridge, Socket: openflow.SocketBeside(ovsdb, names.ExternalBridge), Cookie: names.FlowCookie,
-	}
+	}}
 }
 
 // logFlows names single changes; a bridge that is filled shows as one line.

@@ -246,6 +246,19 @@ func (b *builder) servicePort(p ServicePort) {
 		match(of.InPort(b.NIC), of.EthDst(b.MAC), of.Transport(v4, p.Protocol), of.IPDst(single(p.Addr)), of.PortDst(p.Port)), of.Output(b.Patch))
 	b.add(rule{tableEntry, priorityNodePort, "services' answers need no connection tracking here"},
 		match(of.InPort(b.Patch), of.EthSrc(b.MAC), of.Transport(v4, p.Protocol), of.IPSrc(single(p.Addr)), of.PortSrc(p.Port)), of.Output(b.NIC))
+	// There are many of them: what they depend on is told, so that their texts are made once.
+	for i, f := range b.flows[len(b.flows)-2:] {
+		f.Same = sameServicePort{p, string(b.MAC), b.NIC, b.Patch, i == 0}
+		b.flows[len(b.flows)-2+i] = f
+	}
+}
+
+// sameServicePort is all that a flow of servicePort depends on.
+type sameServicePort struct {
+	ServicePort
+	mac        string
+	nic, patch int
+	inbound    bool
 }
 
 // neighbours is for packets that host and gateway router both have asked for, or may have.

@@ -202,3 +202,29 @@ func prefixes(in ...string) []netip.Prefix {
 	}
 	return out
 }
+
+// Flows that call themselves the same have the same text, whatever else differs.
+func TestSameFlows(t *testing.T) {
+	seen := map[any]string{}
+	change := []func(*Facts){
+		func(*Facts) {}, func(f *Facts) { f.NIC = 3 }, func(f *Facts) { f.Patch = 4 }, func(f *Facts) { f.MAC = net.HardwareAddr{2, 0, 0, 0, 0, 2} },
+		func(f *Facts) { f.Ports[0].Port++ }, func(f *Facts) { f.Ports[0].Protocol = openflow.UDP }, func(f *Facts) { f.Ports[0].Addr = f.Addresses[0] },
+	}
+	for _, c := range change {
+		f := facts()
+		f.Ports = []ServicePort{{openflow.TCP, 30080, netip.MustParseAddr("172.18.0.12")}}
+		c(&f)
+		for _, flow := range Flows(f) {
+			if flow.Same == nil {
+				continue
+			}
+			if before, ok := seen[flow.Same]; ok && before != text(t, flow) {
+				t.Errorf("%v is %s and %s", flow.Same, before, text(t, flow))
+			}
+			seen[flow.Same] = text(t, flow)
+		}
+	}
+	if want := 2 * len(change); len(seen) != want {
+		t.Errorf("%d different flows, want %d", len(seen), want)
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -44,48 +43,35 @@ func SocketBeside(endpoint, bridge string) string {
 
 func (b Bridge) target() string { return "unix:" + b.Socket }
 
-// Ensure makes the flows the only ones on the bridge that have its cookie, in one bundle, and returns what it
-// changed: nothing when all was so already. Others' flows stay, but for those in whose place ours must be.
-func (b Bridge) Ensure(ctx context.Context, flows []Flow) ([]Change, error) {
-	return b.ensure(ctx, flows, false)
-}
-
-// Add makes sure of the flows and leaves all others, like Ensure for a list that may not be complete.
-func (b Bridge) Add(ctx context.Context, flows []Flow) ([]Change, error) {
-	return b.ensure(ctx, flows, true)
-}
-
-func (b Bridge) ensure(ctx context.Context, flows []Flow, partial bool) ([]Change, error) {
+// compare returns what has to change so that the flows are the only ones on the bridge that have its cookie.
+func (b Bridge) compare(ctx context.Context, flows []rendered) ([]Change, error) {
 	diff, err := b.diff(ctx, flows)
 	if err != nil {
 		return nil, err
 	}
-	todo, err := changes(diff, b.Cookie)
-	if partial {
-		todo = slices.DeleteFunc(todo, func(c Change) bool { return c.Delete })
-	}
-	if err != nil || len(todo) == 0 {
-		return nil, err
+	return changes(diff, b.Cookie)
+}
+
+// apply makes changes, in one bundle.
+func (b Bridge) apply(ctx context.Context, todo []Change) error {
+	if len(todo) == 0 {
+		return nil
 	}
 	var in bytes.Buffer
 	for _, c := range todo {
 		fmt.Fprintln(&in, c)
 	}
 	if _, err := run(ctx, &in, openflow, timeout, "--bundle", "add-flows", b.target(), "-"); err != nil {
-		return nil, fmt.Errorf("change %d flows of %s: %w", len(todo), b.Name, err)
+		return fmt.Errorf("change %d flows of %s: %w", len(todo), b.Name, err)
 	}
-	return todo, nil
+	return nil
 }
 
 // diff lets Open vSwitch compare.
-func (b Bridge) diff(ctx context.Context, flows []Flow) ([]byte, error) {
+func (b Bridge) diff(ctx context.Context, flows []rendered) ([]byte, error) {
 	var in bytes.Buffer
 	for _, f := range flows {
-		text, err := f.Text(b.Cookie)
-		if err != nil {
-			return nil, err
-		}
-		fmt.Fprintln(&in, text)
+		fmt.Fprintln(&in, f.text)
 	}
 	out, err := run(ctx, &in, openflow, timeout, "--no-names", "diff-flows", b.target(), "/dev/stdin")
 	var status *exec.ExitError

@@ -14,6 +14,8 @@ type Flow struct {
 	Actions []Action
 	// Purpose says what the flow is for. It does not reach the switch.
 	Purpose string
+	// Same, unless nil, is a comparable value that only flows with the same text have: a Keeper then makes the text once.
+	Same any
 }
 
 // Text returns the flow as ovs-ofctl(8) reads it. The error says which value no flow can have.

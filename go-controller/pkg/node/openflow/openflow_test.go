@@ -1,6 +1,8 @@
 package openflow
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -82,13 +84,14 @@ func TestSocketBeside(t *testing.T) {
 func TestWatch(t *testing.T) {
 	ours, theirs := net.Pipe()
 	notified, ended := make(chan struct{}, 9), make(chan error, 1)
-	go func() { ended <- watch(ours, func() { notified <- struct{}{} }) }()
+	m := newMonitor(ours, 7, func() { notified <- struct{}{} })
+	go func() { ended <- m.run() }()
 	if err := theirs.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	expect := func(want byte) {
 		t.Helper()
-		kind, _, err := receive(theirs)
+		kind, _, _, err := receive(theirs)
 		if err != nil || kind != want {
 			t.Fatalf("received message %d (%v), want %d", kind, err, want)
 		}
@@ -101,10 +104,10 @@ func TestWatch(t *testing.T) {
 	}
 	expect(typeHello)
 	expect(typeStatsRequest)
-	send(message(typeHello, nil))
-	send(message(typeStatsReply, make([]byte, 40)))
+	send(message(typeHello, 0, nil))
+	send(message(typeStatsReply, 0, make([]byte, 16)))
 	<-notified
-	send(message(typeEchoRequest, []byte("alive?")))
+	send(message(typeEchoRequest, 0, []byte("alive?")))
 	expect(typeEchoReply)
 	if len(notified) > 0 {
 		t.Error("an echo passed for a change")
@@ -118,16 +121,63 @@ func TestWatch(t *testing.T) {
 func TestWatchRefused(t *testing.T) {
 	ours, theirs := net.Pipe()
 	ended := make(chan error, 1)
-	go func() { ended <- watch(ours, func() {}) }()
+	go func() { ended <- newMonitor(ours, 7, func() {}).run() }()
 	for range 2 {
-		if _, _, err := receive(theirs); err != nil {
+		if _, _, _, err := receive(theirs); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := theirs.Write(message(typeError, make([]byte, 4))); err != nil {
+	if _, err := theirs.Write(message(typeError, 0, make([]byte, 4))); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; err == nil {
 		t.Error("a refusal is no error")
+	}
+}
+
+// From one list of ours to another it is a step of what differs, whatever the bridge calls it.
+func TestDelta(t *testing.T) {
+	have := map[string]string{"priority=1,ip": "priority=1,ip,actions=drop", "priority=2,ip": "priority=2,ip,actions=drop", "priority=3,ip": "priority=3,ip,actions=drop"}
+	want := []rendered{
+		{"priority=1,ip", "priority=1,ip,actions=drop"}, {"priority=2,ip", "priority=2,ip,actions=NORMAL"},
+		{"priority=4,ip", "priority=4,ip,actions=drop"}, {"priority=4,ip", "priority=4,ip,actions=drop"},
+	}
+	var got []string
+	for _, c := range delta(have, want, 7) {
+		got = append(got, c.String())
+	}
+	if diff := cmp.Diff([]string{"add priority=2,ip,actions=NORMAL", "add priority=4,ip,actions=drop", "delete_strict cookie=0x7/-1,priority=3,ip"}, got); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
+// Changes are counted one by one, whatever arrives; those of others' flows in tables where none of ours are do not matter.
+func TestUpdates(t *testing.T) {
+	change := func(table byte, cookie uint64) []byte {
+		out := make([]byte, 32)
+		out[1], out[updateTable] = 32, table
+		binary.BigEndian.PutUint64(out[updateCookie:], cookie)
+		return out
+	}
+	abbreviation := []byte{0, 8, 0, 3, 0, 0, 0, 0}
+	ours := tablesOf([]Flow{{Table: 1}})
+	for name, c := range map[string]struct {
+		changes [][]byte
+		want    uint64
+	}{
+		"nothing":               {nil, 0},
+		"ours":                  {[][]byte{change(1, 7)}, 1},
+		"three":                 {[][]byte{change(1, 7), abbreviation, change(1, 8)}, 3},
+		"our cookie elsewhere":  {[][]byte{change(2, 7)}, 1},
+		"somebody's, elsewhere": {[][]byte{change(2, 8), change(1, 7)}, 1},
+		"too short":             {[][]byte{{0, 0, 0}}, 1},
+		"too long":              {[][]byte{{255, 255}}, 1},
+	} {
+		if got := ours.count(7, append(make([]byte, updatesOffset), bytes.Join(c.changes, nil)...)); got != c.want {
+			t.Errorf("%s: %d changes, want %d", name, got, c.want)
+		}
+	}
+	if got := ours.count(7, make([]byte, 3)); got != 0 {
+		t.Errorf("%d changes in half a header", got)
 	}
 }
