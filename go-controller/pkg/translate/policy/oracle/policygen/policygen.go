@@ -15,7 +15,7 @@ import (
 // The alphabets. A key is one of pods and of namespaces alike, so that nobody takes the ones for the others.
 var (
 	keys      = []string{"app", "tier"}
-	values    = []string{"web", "db", ""}
+	values    = []string{"web", "web", "db", "db", ""}
 	numbers   = []int32{1, 53, 80, 81, 82, 8080, 65535}
 	portNames = []string{"http", "dns", "admin"}
 	protocols = []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}
@@ -30,6 +30,34 @@ func Port() *rapid.Generator[uint16] {
 		n := rapid.SampledFrom(numbers).Draw(t, "number")
 		return uint16(min(max(n+rapid.SampledFrom([]int32{0, 0, 0, 1, -1}).Draw(t, "beside"), 1), 65535))
 	})
+}
+
+// Mentioned are ports that a policy speaks of by number, the last of ranges too.
+func Mentioned(p *networkingv1.NetworkPolicy) []corev1.ContainerPort {
+	var out []corev1.ContainerPort
+	see := func(ports []networkingv1.NetworkPolicyPort) {
+		for _, q := range ports {
+			if q.Port == nil || q.Port.Type == intstr.String {
+				continue
+			}
+			n := corev1.ContainerPort{ContainerPort: q.Port.IntVal}
+			if q.Protocol != nil {
+				n.Protocol = *q.Protocol
+			}
+			out = append(out, n)
+			if q.EndPort != nil {
+				n.ContainerPort = *q.EndPort
+				out = append(out, n)
+			}
+		}
+	}
+	for _, r := range p.Spec.Ingress {
+		see(r.Ports)
+	}
+	for _, r := range p.Spec.Egress {
+		see(r.Ports)
+	}
+	return out
 }
 
 // Labels draws a set of labels.
