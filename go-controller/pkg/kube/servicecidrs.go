@@ -68,13 +68,19 @@ func ServiceCIDRs(client networkingv1client.NetworkingV1Interface) cache.ListerW
 	}
 }
 
-// optionalPause is how long a kind that the API server does not have is not asked for again.
-const optionalPause = 10 * time.Minute
+// How long a kind that the API server does not have is not asked for again: doubled from the first to the last. It is short at
+// first, as an agent may start before it is given its permissions.
+const (
+	optionalPauseFirst = time.Second
+	optionalPauseLast  = 10 * time.Minute
+)
 
 // optional takes a kind that the API server does not have for one without objects.
 type optional struct {
 	source *cache.ListWatch
 	empty  func() runtime.Object
+	// pause is the next one; 0 is the first. Watches come one after the other.
+	pause time.Duration
 }
 
 var _ cache.ListerWatcherWithContext = (*optional)(nil)
@@ -106,9 +112,12 @@ func (o *optional) ListWithContext(ctx context.Context, options metav1.ListOptio
 func (o *optional) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	w, err := o.source.WatchWithContext(ctx, options)
 	if !isAbsent(err) {
+		o.pause = 0
 		return w, err
 	}
-	return newSilence(ctx, optionalPause), nil
+	pause := max(o.pause, optionalPauseFirst)
+	o.pause = min(2*pause, optionalPauseLast)
+	return newSilence(ctx, pause), nil
 }
 
 // silence is a watch that ends after a while without having shown anything.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,6 +82,43 @@ func TestServiceCIDRsOfAnOldCluster(t *testing.T) {
 			t.Errorf("%d: asked %d times more, has %v", status, len(asked), m.All())
 		}
 	}
+}
+
+// An agent may start before it is allowed to see them: those that there are then come soon, not after the longest pause.
+func TestServiceCIDRsOnceAllowed(t *testing.T) {
+	var allowed atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !allowed.Load():
+			allowed.Store(r.URL.Query().Has("watch")) // after the first watch
+			http.Error(w, "no", http.StatusForbidden)
+		case r.URL.Query().Has("watch"):
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintln(w, `{"type":"ADDED","object":{"apiVersion":"networking.k8s.io/v1","kind":"ServiceCIDR","metadata":{"name":"more"},"spec":{"cidrs":["10.1.0.0/24"]}}}`)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}
+	}))
+	defer server.Close()
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	m, ended := NewServiceCIDRMirror(), make(chan struct{})
+	came := make(chan *ServiceCIDR, 1)
+	m.OnChange(func(_ string, _, after *ServiceCIDR) { came <- after })
+	go func() { m.Run(ctx, ServiceCIDRs(client.NetworkingV1())); close(ended) }()
+	select {
+	case object := <-came:
+		if fmt.Sprint(object.Prefixes) != "[10.1.0.0/24]" {
+			t.Errorf("got %v", object)
+		}
+	case <-ctx.Done():
+		t.Error("not seen although it may be")
+	}
+	cancel()
+	<-ended
 }
 
 func TestSilenceEnds(t *testing.T) {
