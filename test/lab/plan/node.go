@@ -68,7 +68,7 @@ func (c *Config) nodeDatabase() supervise.Command {
 }
 
 func (c *Config) containerd() supervise.Component {
-	return supervise.Component{Name: Containerd, Argv: []string{bin(Containerd), "--config=/etc/containerd/config.toml", "--log-level=info"}}
+	return supervise.Component{Name: Containerd, Env: c.goEnv(), Argv: []string{bin(Containerd), "--config=/etc/containerd/config.toml", "--log-level=info"}}
 }
 
 const ovsdbSocket = "/var/run/openvswitch/db.sock"
@@ -104,7 +104,7 @@ func (c *Config) ovnController() supervise.Component {
 }
 
 func (c *Config) kubelet(n int) supervise.Component {
-	return supervise.Component{Name: Kubelet,
+	return supervise.Component{Name: Kubelet, Env: c.goEnv(),
 		Gates: []supervise.Gate{{Unix: "/run/containerd/containerd.sock"}, c.apiReady()},
 		Argv: []string{bin(Kubelet),
 			"--config=" + kubeInside + "/kubelet.yaml", "--kubeconfig=" + kubeInside + "/kubelet.kubeconfig",
