@@ -119,7 +119,7 @@ func (n network) families() policy.Families {
 	return f
 }
 
-// node makes the addresses known from which a node talks to its own pods.
+// node lets a node's host, with these addresses, reach its own pods.
 func (p *policies) node(name string, addresses []netip.Addr) error {
 	return p.set(nodePolicyOwner(name), policy.NodeRows(name, addresses, p.families))
 }

@@ -107,12 +107,13 @@ func TestPoliciesAmongPods(t *testing.T) {
 	l := newCrowd(t, c)
 	l.run()
 	l.await("pods are served", l.quiet)
+	acls := func() int { return len(strings.Fields(l.nb.Ctl("--bare", "--columns=priority", "list", "ACL"))) }
+	const base = 3 + 50 // What no policy can forbid, for one a node.
 	before, cpu, start := l.nb.Transactions(), cpuTime(), time.Now()
 	for i := range 200 {
 		l.do(func() { l.putCrowdPolicy(c, i) })
 	}
-	acls := func() int { return len(strings.Fields(l.nb.Ctl("--bare", "--columns=priority", "list", "ACL"))) }
-	l.await("policies are served", func() bool { return l.quiet() && acls() == 200*2+20*2+4 })
+	l.await("policies are served", func() bool { return l.quiet() && acls() == 200*2+20*2+base })
 	transactions := l.nb.Transactions() - before
 	t.Logf("200 policies on 2,000 pods: %d transactions, %d ACLs, %s CPU, %s", transactions, acls(), cpuTime()-cpu, time.Since(start).Round(time.Millisecond))
 	if transactions > 20 {
@@ -138,7 +139,7 @@ func TestPoliciesAmongPods(t *testing.T) {
 			l.policies.Remove(p.Key())
 		}
 	})
-	l.await("policies are gone", func() bool { return l.quiet() && acls() == 4 })
+	l.await("policies are gone", func() bool { return l.quiet() && acls() == base })
 	t.Logf("200 policies deleted: %d transactions, %s", l.nb.Transactions()-before, time.Since(start).Round(time.Millisecond))
 	for _, table := range []string{"Port_Group", "Address_Set"} {
 		if left := l.nb.Ctl("--bare", "--columns=name", "list", table); strings.Contains(left, "np_") || strings.Contains(left, "peer_") || strings.Contains(left, "deny_") {

@@ -15,7 +15,7 @@ const (
 	OwnerPolicyPeers = "PolicyPeers"
 	// OwnerIsolation owns the default-deny port groups of a namespace.
 	OwnerIsolation = "Isolation"
-	// OwnerNodePolicy owns what makes a node's own traffic known to policies.
+	// OwnerNodePolicy owns what lets a node's host reach its pods.
 	OwnerNodePolicy = "NodePolicy"
 )
 
@@ -63,8 +63,8 @@ const (
 // ClusterNodePortsGroup has the management port of every node, and so is in effect on the switch of every node.
 const ClusterNodePortsGroup = "clusterNodePorts"
 
-// NodeHostAddressSet holds the addresses by which nodes' hosts talk to pods.
-func NodeHostAddressSet(v4 bool) string { return "node_hosts" + familySuffix(v4) }
+// NodePolicyACL lets a node's host reach the node's own pods.
+func NodePolicyACL(node string) string { return "policy_node_" + node }
 
 // PolicyPortGroup is the port group of the pods that key, a canonical selector, selects.
 func PolicyPortGroup(key string) string { return "np_" + digest(key) }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
@@ -46,17 +47,13 @@ func IsolationRows(namespace string, ingress, egress bool, logging Logging) nbst
 }
 
 // ClusterRows are what no policy can forbid, in effect on the switches of all nodes by the port group of their management ports: ARP and neighbour
-// discovery, what a node sends to its own pods, what a pod sends to itself through a service; and the meter of log messages, rate a second for each
-// ACL.
+// discovery, and what a pod gets from itself through a service; and the meter of log messages, rate a second for each ACL.
 func ClusterRows(f Families, rate int) nbstate.Desired {
 	var d nbstate.Desired
 	group := names.ClusterNodePortsGroup
 	d.Rows = append(d.Rows, nbstate.Row{ID: group, Model: &nbdb.PortGroup{Name: group}})
-	var nodes, hairpin []string
+	var hairpin []string
 	f.each(func(v4 bool) {
-		set := names.NodeHostAddressSet(v4)
-		d.Rows = append(d.Rows, nbstate.Row{ID: set, Model: &nbdb.AddressSet{Name: set}})
-		nodes = append(nodes, ip(v4)+".src == $"+set)
 		hairpin = append(hairpin, ip(v4)+".src == "+names.MasqueradeHairpin(v4).String())
 	})
 	allow := func(id string, ingress bool, action nbdb.ACLAction, match string) {
@@ -65,8 +62,6 @@ func ClusterRows(f Families, rate int) nbstate.Desired {
 	}
 	allow("policy_arp_in", true, nbdb.ACLActionAllow, "arp || nd")
 	allow("policy_arp_out", false, nbdb.ACLActionAllow, "arp || nd")
-	// A switch has the management port of its own node only.
-	allow("policy_node", true, nbdb.ACLActionAllowRelated, fmt.Sprintf("inport == @%s && %s", group, anyOf(nodes)))
 	allow("policy_hairpin", true, nbdb.ACLActionAllowRelated, anyOf(hairpin))
 	band, fair := names.ACLLoggingMeter, true
 	d.Rows = append(d.Rows,
@@ -77,16 +72,22 @@ func ClusterRows(f Families, rate int) nbstate.Desired {
 	return d
 }
 
-// NodeRows make a node's own packets known by the addresses that they may have.
+// NodeRows let a node's host reach the node's own pods, whatever policies say: what comes from its management port with an address of the node. What
+// the host passes on for others has theirs.
 func NodeRows(node string, addresses []netip.Addr, f Families) nbstate.Desired {
-	d := nbstate.Desired{Members: []nbstate.Member{
-		member(nbdb.PortGroupTable, names.ClusterNodePortsGroup, "ports", names.ManagementLogicalPort(node)),
-	}}
+	port, id := names.ManagementLogicalPort(node), names.NodePolicyACL(node)
+	d := nbstate.Desired{Members: []nbstate.Member{member(nbdb.PortGroupTable, names.ClusterNodePortsGroup, "ports", port)}}
+	var blocks []netip.Prefix
 	for _, a := range addresses {
-		if v4 := a.Is4(); v4 && f.IPv4 || !v4 && f.IPv6 {
-			d.Members = append(d.Members, member(nbdb.AddressSetTable, names.NodeHostAddressSet(v4), "addresses", a.String()))
-		}
+		blocks = append(blocks, addr.HostPrefix(a))
 	}
+	sources, any := f.peers("src", nil, union(blocks))
+	if !any {
+		return d
+	}
+	acl := newACL(true, nbdb.ACLActionAllowRelated, names.ACLPolicyAllow, fmt.Sprintf("inport == %q && %s", port, sources))
+	d.Rows = append(d.Rows, nbstate.Row{ID: id, Model: acl})
+	d.Members = append(d.Members, member(nbdb.LogicalSwitchTable, names.NodeSwitch(node), "acls", id))
 	return d
 }
 

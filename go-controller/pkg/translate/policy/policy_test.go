@@ -140,3 +140,32 @@ func TestGolden(t *testing.T) {
 		})
 	}
 }
+
+func TestRowsInCommon(t *testing.T) {
+	f := Families{IPv4: true, IPv6: true}
+	all := ClusterRows(f, 20)
+	node := NodeRows("n1", []netip.Addr{
+		netip.MustParseAddr("172.18.0.11"), netip.MustParseAddr("fd00:172:18::11"), netip.MustParseAddr("10.128.0.2"), netip.MustParseAddr("fd01::2"),
+	}, f)
+	all.Rows, all.Members = append(all.Rows, node.Rows...), append(all.Members, node.Members...)
+	golden.CheckText(t, "testdata/in-common.yaml", golden.Format(all), *update)
+	// Of a family that the cluster has not, nothing is to be seen.
+	if d := NodeRows("n1", []netip.Addr{netip.MustParseAddr("fd01::2")}, Families{IPv4: true}); len(d.Rows) != 0 {
+		t.Errorf("a rule without addresses: %s", golden.Format(d))
+	}
+}
+
+func TestParseLogging(t *testing.T) {
+	for text, want := range map[string]Logging{
+		"": {}, "{}": {}, `{"allow":"info","deny":"alert"}`: {Allow: "info", Deny: "alert"}, `{"deny":"warning","more":1}`: {Deny: "warning"},
+	} {
+		if got, err := ParseLogging(text); err != nil || got != want {
+			t.Errorf("%s is %+v (%v), want %+v", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]Logging{"x": {}, `{"allow":"loud","deny":"alert"}`: {Deny: "alert"}, `{"deny":1}`: {}} {
+		if got, err := ParseLogging(text); err == nil || got != want {
+			t.Errorf("%s is %+v (%v), want %+v and an error", text, got, err, want)
+		}
+	}
+}
