@@ -49,17 +49,17 @@ func Packages(groups ...string) []string {
 	return names
 }
 
-// EnsurePackages installs those of the Debian packages that are missing (no names:
-// GroupLab), without recommended ones. No service of theirs is started, now or at
-// the next boot: the lab runs its own copies in its own namespaces. When all are
-// there it changes nothing and needs no root.
+// EnsurePackages installs those of the Debian packages that are missing, without
+// recommended ones. No service of theirs is started, now or at the next boot: the
+// lab runs its own copies in its own namespaces. When all are there, or none is
+// named, it changes nothing and needs no root.
 func EnsurePackages(ctx context.Context, o Options, names ...string) error {
+	if len(names) == 0 { // a group that needs none
+		return nil
+	}
 	o, err := o.complete()
 	if err != nil {
 		return err
-	}
-	if len(names) == 0 {
-		names = Packages(GroupLab)
 	}
 	p := installer{run: runCommand, installed: installedPackages, root: os.Geteuid() == 0, policy: "/usr/sbin/policy-rc.d", lock: "/run/lock/ovnkube-packages.lock",
 		systemd: "/run/systemd/system", logs: filepath.Join(o.Cache, "log"), progress: o.Progress}

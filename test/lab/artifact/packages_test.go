@@ -155,3 +155,14 @@ func TestMakeRoot(t *testing.T) {
 		t.Errorf("%q, %v", how, err)
 	}
 }
+
+// Groups without packages (lint, say) must not install another group's.
+func TestNoPackagesAreNeeded(t *testing.T) {
+	if names := Packages(GroupLint); len(names) > 0 {
+		t.Fatalf("group %s needs %v: choose another one for this test", GroupLint, names)
+	}
+	t.Setenv("PATH", t.TempDir()) // neither dpkg nor apt-get can be asked
+	if err := EnsurePackages(t.Context(), Options{Root: t.TempDir()}, Packages(GroupLint)...); err != nil {
+		t.Error(err)
+	}
+}
