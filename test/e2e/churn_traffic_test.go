@@ -145,7 +145,7 @@ func (c *churn) keepAsking(ctx context.Context, from traffic.Place, is4 bool, pr
 		name, err := c.ask(ctx, from, proto, at)
 		switch {
 		case err == nil:
-			c.answered(answer{began, name, proto, fmt.Sprintf("%s from %s to %s", proto, from, at)})
+			c.answered(answer{at: began, pod: name, proto: proto, what: fmt.Sprintf("%s from %s to %s", proto, from, at)})
 		case ctx.Err() == nil:
 			c.failed("%s → %s over %s: nothing after %v: %v", from, at, proto, time.Since(began).Round(time.Millisecond), err)
 		}
@@ -159,8 +159,10 @@ func (c *churn) keepAsking(ctx context.Context, from traffic.Place, is4 bool, pr
 // flow is a connection, or a socket of a client that keeps sending.
 type flow struct {
 	name, proto string
-	conn        net.Conn
-	lines       *bufio.Reader
+	// node is the client's, service the service's address.
+	node, service string
+	conn          net.Conn
+	lines         *bufio.Reader
 	// pods are those that have answered, in order.
 	pods []string
 	// count is of the answers, slowest the longest wait for one.
@@ -177,7 +179,8 @@ func (c *churn) openFlow(from traffic.Place, proto string, to netip.AddrPort, st
 		if err != nil {
 			return nil, err
 		}
-		f := &flow{name: fmt.Sprintf("%s flow from %s to %s", proto, from, to), proto: proto, conn: conn, lines: bufio.NewReader(conn)}
+		f := &flow{name: fmt.Sprintf("%s flow from %s to %s", proto, from, to), proto: proto,
+			node: c.nodeOf[from.Name], service: to.Addr().String(), conn: conn, lines: bufio.NewReader(conn)}
 		pod, err := f.begin()
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", f.name, err), conn.Close())
@@ -221,7 +224,7 @@ func (f *flow) run(ctx context.Context, c *churn) {
 		}
 		// What a connection carries is nothing new to its endpoint. A datagram that had to be sent again says nothing about when.
 		if f.proto == udp && time.Since(began) < resend {
-			c.answered(answer{began, pod, f.proto, f.name})
+			c.answered(answer{at: began, pod: pod, proto: f.proto, what: f.name, flow: f})
 		}
 		select {
 		case <-ctx.Done():
