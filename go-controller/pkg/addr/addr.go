@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"slices"
 )
 
 // Router is the router's address in a node's subnet: the first host address.
@@ -66,4 +67,23 @@ func Pick[T any](items []T, a netip.Addr, of func(T) netip.Addr) (T, bool) {
 	}
 	var zero T
 	return zero, false
+}
+
+// Without returns the fewest prefixes that hold all addresses of p that are in none of ranges, in order.
+func Without(p netip.Prefix, ranges []netip.Prefix) []netip.Prefix {
+	if !slices.ContainsFunc(ranges, p.Overlaps) {
+		return []netip.Prefix{p}
+	}
+	if slices.ContainsFunc(ranges, func(r netip.Prefix) bool { return r.Bits() <= p.Bits() && r.Overlaps(p) }) {
+		return nil
+	}
+	low, high := halves(p)
+	return append(Without(low, ranges), Without(high, ranges)...)
+}
+
+func halves(p netip.Prefix) (low, high netip.Prefix) {
+	bytes := p.Addr().AsSlice()
+	bytes[p.Bits()/8] |= 0x80 >> (p.Bits() % 8)
+	upper, _ := netip.AddrFromSlice(bytes)
+	return netip.PrefixFrom(p.Addr(), p.Bits()+1), netip.PrefixFrom(upper, p.Bits()+1)
 }

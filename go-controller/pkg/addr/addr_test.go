@@ -1,7 +1,9 @@
 package addr
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 )
 
@@ -69,5 +71,22 @@ func TestPick(t *testing.T) {
 	}
 	if got, ok := Pick(items[1:], netip.MustParseAddr("::1"), netip.MustParseAddr); ok {
 		t.Errorf("picked %q of the other family", got)
+	}
+}
+
+func TestWithout(t *testing.T) {
+	for _, c := range []struct{ from, ranges, want string }{
+		{"10.128.0.0/14", "10.128.2.0/23 192.0.2.0/24", "[10.128.0.0/23 10.128.4.0/22 10.128.8.0/21 10.128.16.0/20 10.128.32.0/19 10.128.64.0/18 10.128.128.0/17 10.129.0.0/16 10.130.0.0/15]"},
+		{"10.128.0.0/14", "", "[10.128.0.0/14]"},
+		{"10.128.0.0/14", "10.0.0.0/8", "[]"},
+		{"fd01::/62", "fd01:0:0:1::/64", "[fd01::/64 fd01:0:0:2::/63]"},
+	} {
+		var ranges []netip.Prefix
+		for _, r := range strings.Fields(c.ranges) {
+			ranges = append(ranges, netip.MustParsePrefix(r))
+		}
+		if got := fmt.Sprint(Without(netip.MustParsePrefix(c.from), ranges)); got != c.want {
+			t.Errorf("%s without %s is %s, want %s", c.from, c.ranges, got, c.want)
+		}
 	}
 }

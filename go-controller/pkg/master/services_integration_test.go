@@ -186,10 +186,10 @@ func TestServicesTraced(t *testing.T) {
 		{"internal policy, here", "a2", "172.30.0.6 fd02::6", "ns_b2", ""},
 		{"internal policy, elsewhere", "a3", "172.30.0.6 fd02::6", "nowhere", ""},
 		{"external IP, from a pod", "a2", "203.0.113.9 2001:db8:9::9", "ns_b3", ""},
-		{"external IP, from outside", "outside-2", "203.0.113.9 2001:db8:9::9", "ns_b3", "force_snat"},
+		{"external IP, from outside", "outside-2", "203.0.113.9 2001:db8:9::9", "ns_b3", "done"},
 		{"external policy, from a pod elsewhere", "a3", "203.0.113.8 2001:db8:9::8", "ns_b2", ""},
 		{"external policy, here", "outside-2", "203.0.113.8 2001:db8:9::8", "ns_b2", "skip_snat"},
-		{"within the source ranges", "outside-3", "203.0.113.10 2001:db8:9::10", "ns_b2", "force_snat"},
+		{"within the source ranges", "outside-3", "203.0.113.10 2001:db8:9::10", "ns_b2", "done"},
 		{"a pod outside the source ranges", "a3", "203.0.113.10 2001:db8:9::10", "nowhere", ""},
 		{"source ranges are about the load balancer's addresses", "a3", "172.30.0.10 fd02::a", "ns_b2", ""},
 		{"outside the source ranges", "outside-3", "203.0.113.11 2001:db8:9::11", "nowhere", ""},
@@ -201,6 +201,24 @@ func TestServicesTraced(t *testing.T) {
 				out := l.serve(protocol, c.from, to)
 				if at, snat := outcome(out); at != c.want || snat != c.snat {
 					t.Errorf("%s: %s %s → %s comes out at %q with SNAT %q, want %q with %q\n%s", c.what, protocol, c.from, to, at, snat, c.want, c.snat, out)
+				}
+			}
+		}
+	}
+}
+
+// Between the first packet of a connection and the first answer OVN translates the destination before it looks for load balancers,
+// and forgets the client's address.
+func TestBurstsTraced(t *testing.T) {
+	l := newServiceTest(t)
+	for _, c := range []struct{ pod, snat string }{{"b2", "- -"}, {"b3", "100.64.0.2 fd98::2"}} {
+		for i, to := range strings.Fields(l.address(c.pod)) {
+			for _, state := range []string{"new", "est,rpl"} {
+				out := l.inject(l.outsidePacket(2, to), "--ct="+state, "--ct="+state)
+				_, after, done := strings.Cut(out, "ct_snat(ip")
+				want := strings.Fields(c.snat)[i]
+				if done = done && state == "new"; done != (want != "-" && state == "new") || done && !strings.Contains(after[:40], want) || outputOf(l.inject(l.outsidePacket(2, to), "--minimal")) != "ns_"+c.pod {
+					t.Errorf("from outside through n2 to %s at %s (%s), want SNAT to %s:\n%s", c.pod, to, state, want, out)
 				}
 			}
 		}
@@ -287,8 +305,9 @@ func TestRestartsWithServices(t *testing.T) {
 	l.do(func() { l.services.Remove("ns/gone"); l.nodes.Remove("n3") })
 	l.run()
 	l.await("what is gone has no rows", func() bool {
-		all := l.nb.Ctl("list", "Load_Balancer") + l.nb.Ctl("list", "Chassis_Template_Var") + l.nb.Ctl("list", "Logical_Router_Static_Route")
-		return l.quiet() && !strings.Contains(all, "ns/gone") && !strings.Contains(all, "n3")
+		all := l.nb.Ctl("list", "Load_Balancer") + l.nb.Ctl("list", "Chassis_Template_Var") + l.nb.Ctl("list", "Logical_Router_Static_Route") +
+			l.nb.Ctl("list", "NAT") + l.nb.Ctl("list", "Address_Set")
+		return l.quiet() && !strings.Contains(all, "ns/gone") && !strings.Contains(all, "n3") && !strings.Contains(all, "pods_of_others_3")
 	})
 	if left := l.nb.Ctl("--bare", "--columns=name", "list", "Load_Balancer"); !strings.Contains(left, "Service_ns/plain_TCP_cluster") ||
 		!strings.Contains(left, "Service_ns/host_TCP_node_router_n2") {

@@ -3,6 +3,7 @@ package names
 import (
 	"net"
 	"net/netip"
+	"strconv"
 )
 
 // L3GatewayConfigAnnotation is written to nodes by the agent: how the node leads out of the cluster.
@@ -81,6 +82,15 @@ func NoSNATAddressSet(v4 bool) string {
 		return "no_snat_cidrs_v4"
 	}
 	return "no_snat_cidrs_v6"
+}
+
+// OthersAddressSet holds what the pools of a family have beside the subnets of the node with that id. Sets' names stand in matches
+// and take no hyphen, so the node's own name cannot be part of it.
+func OthersAddressSet(nodeID int, v4 bool) string {
+	if v4 {
+		return "pods_of_others_" + strconv.Itoa(nodeID) + "_v4"
+	}
+	return "pods_of_others_" + strconv.Itoa(nodeID) + "_v6"
 }
 
 // The masquerade addresses exist on every node and never leave it. Each is there in both families.

@@ -375,3 +375,25 @@ func TestFormerRowsWithoutMarks(t *testing.T) {
 		return nil
 	})
 }
+
+// A row and the one in the root set that it holds go together.
+func TestHolderAndHeldAreDeletedTogether(t *testing.T) {
+	r, endpoint, _ := start(t, nil)
+	r.store.Synced()
+	router, set := nbstate.Key{Table: nbdb.LogicalRouterTable, ID: "r"}, "set"
+	r.awaitDone(t, node("r"), r.set(t, node("r"), nbstate.Desired{Rows: []nbstate.Row{{ID: "r", Model: &nbdb.LogicalRouter{Name: "r"}}}}))
+	nat := nbstate.Desired{
+		Rows: []nbstate.Row{
+			{ID: set, Model: &nbdb.AddressSet{Name: set}},
+			{ID: "nat", Model: &nbdb.NAT{Type: nbdb.NATTypeSNAT, LogicalIP: "0.0.0.0/0", ExternalIP: "192.0.2.1", AllowedExtIPs: &set}},
+		},
+		Members: []nbstate.Member{{Parent: router, Column: "nat", Value: "nat"}},
+	}
+	for range 2 {
+		r.awaitDone(t, node("nat"), r.set(t, node("nat"), nat))
+		r.awaitDone(t, node("nat"), r.delete(node("nat")))
+		if got := ourContents(t, endpoint); len(got) != 1 {
+			t.Errorf("left are %v", got)
+		}
+	}
+}

@@ -330,12 +330,22 @@ func (b *batch) planRemove(p *plan, m nbstate.Member) {
 }
 
 // planDelete deletes a row. Rows of tables that are not in the root set are deleted by the server when
-// nothing refers to them any more; a row in the root set cannot be deleted while something does.
+// nothing refers to them any more; a row in the root set cannot be deleted while something does, not even by a row that goes
+// with the same transaction because nothing refers to that: so such a row is deleted, too.
 func (b *batch) planDelete(p *plan, t *table, uuid string) {
 	for _, r := range b.referrers(t)[uuid] {
 		p.removes = append(p.removes, memberChange{rowRef: r.rowRef, column: r.column, value: uuid})
 	}
-	if t.root {
+	if t.root || b.holds(t, uuid) {
 		p.deletes = append(p.deletes, rowRef{t.name, uuid})
 	}
+}
+
+// holds tells whether a row refers to one in the root set that cannot be deleted as long as it does.
+func (b *batch) holds(t *table, uuid string) bool {
+	m := b.db.get(t.name, uuid)
+	return m != nil && slices.ContainsFunc(t.columns, func(c column) bool {
+		target := b.db.catalog[c.refTable]
+		return c.strong && target != nil && target.root && !reflect.ValueOf(m).Elem().Field(c.field).IsZero()
+	})
 }

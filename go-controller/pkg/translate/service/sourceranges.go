@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
@@ -99,23 +100,5 @@ func complement(v4 bool, ranges []netip.Prefix) []netip.Prefix {
 	if v4 {
 		all = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	}
-	return without(all, ranges)
-}
-
-func without(p netip.Prefix, ranges []netip.Prefix) []netip.Prefix {
-	if !slices.ContainsFunc(ranges, p.Overlaps) {
-		return []netip.Prefix{p}
-	}
-	if slices.ContainsFunc(ranges, func(r netip.Prefix) bool { return r.Bits() <= p.Bits() && r.Overlaps(p) }) {
-		return nil
-	}
-	low, high := halves(p)
-	return append(without(low, ranges), without(high, ranges)...)
-}
-
-func halves(p netip.Prefix) (low, high netip.Prefix) {
-	bytes := p.Addr().AsSlice()
-	bytes[p.Bits()/8] |= 0x80 >> (p.Bits() % 8)
-	upper, _ := netip.AddrFromSlice(bytes)
-	return netip.PrefixFrom(p.Addr(), p.Bits()+1), netip.PrefixFrom(upper, p.Bits()+1)
+	return addr.Without(all, ranges)
 }

@@ -96,6 +96,7 @@ func (d *desired) gateway(n Node) {
 		d.gatewayRoutes(n, v4)
 		d.forwarding(n, v4)
 		d.hostSNAT(n, v4)
+		d.clientSNAT(n, v4)
 	}
 	if n.Gateway.Mode == names.GatewayModeShared {
 		d.snat(n)
@@ -234,6 +235,32 @@ func (d *desired) hostSNAT(n Node, v4 bool) {
 		})
 		d.member(nbdb.LogicalRouterTable, router, "nat", id)
 	}
+}
+
+// clientSNAT does the same for clients outside, towards pods of other nodes: these would answer through their own node's gateway
+// router. Own pods are left out: their answers come back here anyway, and services with the policy Local show them their clients.
+// Where pods are known outside by their own addresses, answers to them may come in by any node: they must keep their sources.
+func (d *desired) clientSNAT(n Node, v4 bool) {
+	if n.Gateway.exempts(v4) {
+		return
+	}
+	router := names.GatewayRouter(n.Name)
+	join, _ := n.joinAddress(v4)
+	others := names.OthersAddressSet(n.Gateway.ID, v4)
+	d.row(others, &nbdb.AddressSet{Name: others})
+	for _, s := range n.Gateway.Subnets {
+		if s.Addr().Is4() != v4 {
+			continue
+		}
+		for _, p := range addr.Without(s, n.Subnets) {
+			d.member(nbdb.AddressSetTable, others, "addresses", p.String())
+		}
+	}
+	id := router + "_snat_clients_to_pods_" + family(v4)
+	d.row(id, &nbdb.NAT{
+		Type: nbdb.NATTypeSNAT, LogicalIP: addr.Any(join.Addr()).String(), ExternalIP: join.Addr().String(), AllowedExtIPs: &others,
+	})
+	d.member(nbdb.LogicalRouterTable, router, "nat", id)
 }
 
 func family(v4 bool) string {
