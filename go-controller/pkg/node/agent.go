@@ -15,6 +15,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/bridge"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/datapath"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/healthcheck"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/netfilter"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/nft"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/openflow"
@@ -69,6 +70,7 @@ type Agent struct {
 	// endpoints finds the slices of a service; rules are the host's own for services.
 	endpoints *kube.ServiceSlices
 	rules     *netfilter.Controller
+	health    *healthcheck.Server
 	patcher   kube.Patcher
 	events    kube.Recorder
 
@@ -131,7 +133,7 @@ func New(cfg config.Node, opts Options) (*Agent, error) {
 	a.prepareServices()
 	a.prepareServiceCIDRs()
 	if opts.Registerer != nil {
-		if err := opts.Registerer.Register(newCollector(append(a.loops.all(), a.rules.Loop()))); err != nil {
+		if err := opts.Registerer.Register(newCollector(append(a.loops.all(), a.rules.Loop(), a.health.Loop()))); err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
 		}
 	}

@@ -65,6 +65,14 @@ func chassisKeys() []string {
 // apart, where it believes that the datapath can.
 func hiddenCapabilities() map[string]string { return map[string]string{"ct_zero_snat": "false"} }
 
+// formerCapabilities are what ovs-vswitchd itself has found out about those: they are hidden from all who use the datapath.
+func formerCapabilities(s ovs.State) map[string]map[string]string {
+	if s.Capabilities[ovs.Netdev]["ct_zero_snat"] != "false" {
+		return nil
+	}
+	return map[string]map[string]string{ovs.Netdev: {"ct_zero_snat": "true"}}
+}
+
 // integrationBridge drops everything until ovn-controller has said what to do.
 func integrationBridge(datapathType string) ovs.Bridge {
 	return ovs.Bridge{

@@ -25,6 +25,8 @@ type facts struct {
 	tunnelDevice string
 	// gateway is the text of the annotation that tells how the node leads out; empty while that is not certain.
 	gateway string
+	// emptied says that Open vSwitch has thrown away the integration bridge's flows.
+	emptied bool
 	// mtuProblem is why pods' packets do not fit through the uplink.
 	mtuProblem error
 	// ready is closed when pods can be served for the first time.
@@ -121,6 +123,20 @@ func (f *facts) getGateway() (annotation string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.gateway
+}
+
+func (f *facts) setEmptied(emptied bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.emptied = emptied
+}
+
+func (f *facts) takeEmptied() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was := f.emptied
+	f.emptied = false
+	return was
 }
 
 func (f *facts) setMTUProblem(err error) (changed bool) {

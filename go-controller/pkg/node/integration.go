@@ -8,6 +8,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/mgmtport"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/ovs"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/vswitchdb"
 )
 
 // integration remembers what was on the integration bridge, for when somebody deletes the bridge: the pods' ports
@@ -64,6 +65,41 @@ func podPorts(s ovs.State) map[string]ovs.Port {
 		out[name] = port
 	}
 	return out
+}
+
+// losesFlows tells whether Open vSwitch throws away the flows of a bridge that has become so: it does when the fail mode
+// changes, even if ovn-controller or the agent puts that right at once.
+func losesFlows(b *vswitchdb.Bridge) bool {
+	return b.Name == names.IntegrationBridge && (b.FailMode == nil || *b.FailMode != ovs.FailSecure)
+}
+
+// refill makes bridge, as it is wanted, one that ovn-controller fills anew: ovn-controller does not look at what it has written as
+// long as it is connected. Another set of OpenFlow's versions ends its connection.
+func (i *integration) refill(s ovs.State, bridge *ovs.Bridge, now time.Time) {
+	have, ok := s.Bridges[bridge.Name]
+	if !ok {
+		return
+	}
+	bridge.Protocols = protocols()
+	if len(have.Protocols) == 0 || slices.Equal(have.Protocols, bridge.Protocols) { // none are all
+		bridge.Protocols = withoutOld(bridge.Protocols)
+	}
+	i.emptied = now
+}
+
+// protocols are all versions of OpenFlow, in order.
+func protocols() []string {
+	return []string{
+		vswitchdb.BridgeProtocolsOpenflow10, vswitchdb.BridgeProtocolsOpenflow11, vswitchdb.BridgeProtocolsOpenflow12,
+		vswitchdb.BridgeProtocolsOpenflow13, vswitchdb.BridgeProtocolsOpenflow14, vswitchdb.BridgeProtocolsOpenflow15,
+	}
+}
+
+// withoutOld leaves out two that nobody uses.
+func withoutOld(in []string) []string {
+	return slices.DeleteFunc(in, func(p string) bool {
+		return p == vswitchdb.BridgeProtocolsOpenflow11 || p == vswitchdb.BridgeProtocolsOpenflow12
+	})
 }
 
 // settling is how long after a new start of ovs-vswitchd ovn-controller may take to fill the bridge anew.

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/bridge"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/hostnet"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/ovs"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/vswitchdb"
 )
@@ -209,7 +212,7 @@ func TestMetrics(t *testing.T) {
 		t.Error("ready before it runs")
 	}
 	families, err := registry.Gather()
-	if err != nil || len(families) != 3 || len(families[0].GetMetric()) != len(a.loops.all())+1 { // and the rules for services
+	if err != nil || len(families) != 3 || len(families[0].GetMetric()) != len(a.loops.all())+2 { // and what services need
 		t.Errorf("%d families, %v: %v", len(families), err, families)
 	}
 }
@@ -249,5 +252,65 @@ func TestPodsOnly(t *testing.T) {
 	}
 	if podsOnly(&vswitchdb.Port{Name: "br-int"}, &vswitchdb.Port{Name: "br-int"}) {
 		t.Error("a port is no bridge")
+	}
+}
+
+// Tunnels end at the address by which Kubernetes knows the node, if it is the uplink's and of the family of the pools.
+func TestEncapAddress(t *testing.T) {
+	record := func(prefixes ...string) (r bridge.Record) {
+		for _, p := range prefixes {
+			r.Addresses = append(r.Addresses, hostnet.Address{Prefix: netip.MustParsePrefix(p)})
+		}
+		return r
+	}
+	both := record("172.18.0.11/24", "172.18.0.12/24", "fd00::1/64", "fd00::2/64")
+	for _, c := range []struct {
+		uplink bridge.Record
+		known  string
+		v4     bool
+		want   string
+	}{
+		{both, "", true, "172.18.0.11"},
+		{both, "172.18.0.12 fd00::2", true, "172.18.0.12"},
+		{both, "172.18.0.12 fd00::2", false, "fd00::2"},
+		{both, "192.0.2.1", true, "172.18.0.11"},
+		{both, "fd00::2", true, "172.18.0.11"},
+		{record("fd00::1/64", "fd00::2/64"), "fd00::2", true, "fd00::2"},
+	} {
+		var known []netip.Addr
+		for _, a := range strings.Fields(c.known) {
+			known = append(known, netip.MustParseAddr(a))
+		}
+		if got := encapAddress(c.uplink, known, c.v4).String(); got != c.want {
+			t.Errorf("%v known as %q, IPv4 %t: %s, want %s", c.uplink.Addresses, c.known, c.v4, got, c.want)
+		}
+	}
+}
+
+// A bridge whose fail mode was changed gets another set of OpenFlow's versions each time, and no time to lose.
+func TestRefill(t *testing.T) {
+	var i integration
+	now := time.Now()
+	seen := ovs.Bridge{Name: names.IntegrationBridge, FailMode: ovs.FailSecure}
+	observed := func() ovs.State { return ovs.State{Bridges: map[string]ovs.Bridge{seen.Name: seen}} }
+	want := integrationBridge(ovs.Netdev)
+	i.refill(ovs.State{}, &want, now)
+	if want.Protocols != nil || !i.emptied.IsZero() {
+		t.Errorf("there is no bridge, but %v", want.Protocols)
+	}
+	secure, other := ovs.FailSecure, "standalone"
+	for _, mode := range []*string{nil, &secure, &other} {
+		if got := losesFlows(&vswitchdb.Bridge{Name: names.IntegrationBridge, FailMode: mode}); got != (mode != &secure) {
+			t.Errorf("fail mode %v: %t", mode, got)
+		}
+	}
+	for range 3 {
+		want := integrationBridge(ovs.Netdev)
+		i.refill(observed(), &want, now)
+		same := len(seen.Protocols) == 0 && len(want.Protocols) == len(protocols())
+		if len(want.Protocols) < 4 || same || slices.Equal(want.Protocols, seen.Protocols) || i.emptied != now {
+			t.Errorf("after %v come %v, emptied %v", seen.Protocols, want.Protocols, i.emptied)
+		}
+		seen.Protocols = want.Protocols
 	}
 }

@@ -59,9 +59,10 @@ func (a *Agent) reconcileChassis(ctx context.Context) error {
 	if !known {
 		return reconcile.Waiting("the physical NIC is not known yet")
 	}
+	state := ovs.Observe(a.db)
 	encap := a.cfg.EncapIP
 	if !encap.IsValid() {
-		encap = uplink.Primary(a.cfg.ClusterSubnets[0].Prefix.Addr().Is4())
+		encap = a.defaultEncap(uplink, state)
 	}
 	carrier, err := tunnelDevice(uplink, encap, hostnet.Carrier)
 	if err != nil {
@@ -71,7 +72,6 @@ func (a *Agent) reconcileChassis(ctx context.Context) error {
 	if err := a.checkMTU(carrier, encap); err != nil {
 		return err
 	}
-	state := ovs.Observe(a.db)
 	id := state.ExternalIDs[names.OVSSystemID]
 	if id == "" {
 		id = a.facts.getSystemID()
@@ -82,11 +82,15 @@ func (a *Agent) reconcileChassis(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	bridge := integrationBridge(a.datapathType)
+	emptied := a.facts.takeEmptied()
+	if emptied {
+		a.integration.refill(state, &bridge, time.Now())
+	}
 	hasFlows, again := a.integration.hasFlows(state, port != nil && port.Carrier, time.Now())
 	if again > 0 {
 		time.AfterFunc(again, a.loops.chassis.Wake)
 	}
-	bridge := integrationBridge(a.datapathType)
 	desired := ovs.Desired{
 		ExternalIDs:  chassisSettings(a.cfg, id, a.datapathType, encap, hasFlows),
 		Bridges:      []ovs.Bridge{bridge},
@@ -98,8 +102,34 @@ func (a *Agent) reconcileChassis(ctx context.Context) error {
 		return err
 	}
 	desired.Ports = append(desired.Ports, lost...)
-	_, err = ovs.Ensure(ctx, a.db, desired)
+	if _, err = ovs.Ensure(ctx, a.db, desired); err != nil && emptied {
+		a.facts.setEmptied(true)
+	}
 	return err
+}
+
+// defaultEncap is where the tunnels end when nobody has said it: at the address by which Kubernetes knows the node.
+func (a *Agent) defaultEncap(uplink bridge.Record, s ovs.State) netip.Addr {
+	var known []netip.Addr
+	if node, ok := a.node.Get(a.cfg.NodeName); ok {
+		known = node.Addresses
+	} else if current, err := netip.ParseAddr(s.ExternalIDs[names.OVNEncapIP]); err == nil {
+		known = []netip.Addr{current} // a restart must not move the tunnels
+	}
+	return encapAddress(uplink, known, a.cfg.ClusterSubnets[0].Prefix.Addr().Is4())
+}
+
+// encapAddress chooses among the uplink's addresses: the first known one, else the first; of the wanted family, if the uplink has
+// one of it.
+func encapAddress(uplink bridge.Record, known []netip.Addr, v4 bool) netip.Addr {
+	primary := uplink.Primary(v4)
+	for _, k := range known {
+		onUplink := slices.ContainsFunc(uplink.Addresses, func(a hostnet.Address) bool { return a.Prefix.Addr() == k })
+		if onUplink && k.Is4() == primary.Is4() {
+			return k
+		}
+	}
+	return primary
 }
 
 // tunnelDevice is the device through which the tunnels leave: the uplink, or the one that carries --encap-ip.

@@ -157,6 +157,8 @@ func TestCleanup(t *testing.T) {
 		agent := startAgent(t, api)
 		wire(t, api)
 		waitReady(t, agent)
+		can := "ovs-vsctl --bare --columns=capabilities list Datapath"
+		nodetest.Eventually(t, 10*time.Second, contains(can, "ct_zero_snat=false"))
 		agent.stop(t)
 		controller.Kill() // it would make the integration bridge again
 		for range 2 {     // the second time there is nothing left to do
@@ -169,6 +171,7 @@ func TestCleanup(t *testing.T) {
 				t.Errorf("%s was\n%s\nnow\n%s", command, want, got)
 			}
 		}
+		expectLines(t, can, "ct_zero_snat=true")
 		if got := strings.Fields(nodetest.Run(t, "ovs-vsctl list-br")); len(got) != 1 || got[0] != "br-mine" {
 			t.Errorf("bridges left: %v", got)
 		}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +38,9 @@ func (a *Agent) connect(ctx context.Context) (*ovsdb.Client, error) {
 			if podsOnly(before, after) {
 				a.loops.chassis.Wake() // which remembers pods' ports
 				return
+			}
+			if b, ok := after.(*vswitchdb.Bridge); ok && losesFlows(b) {
+				a.facts.setEmptied(true)
 			}
 			a.databaseEvent(before)
 			a.databaseEvent(after)
@@ -211,9 +215,12 @@ func (a *Agent) databaseEvent(m model.Model) {
 	}
 }
 
-func (a *Agent) nodeEvent(_ string, _, node *kube.Node) {
+func (a *Agent) nodeEvent(_ string, before, node *kube.Node) {
 	if node != nil {
 		a.learnSubnets(node)
+		if before == nil || !slices.Equal(before.Addresses, node.Addresses) {
+			a.loops.chassis.Wake()
+		}
 	}
 	a.loops.annotations.Wake()
 }

@@ -24,6 +24,10 @@ func (a *Agent) prepareServices() {
 		},
 		First: a.flowsFirst, Changed: a.outcomeChanged,
 	})
+	a.health = healthcheck.New(healthcheck.Options{
+		Services: a.services, Slices: a.slices, Index: a.endpoints, Node: a.cfg.NodeName, Events: lateRecorder{a},
+		Healthy: func() bool { return a.Ready() == nil && a.loops.gateway.Err() == nil && a.rules.Loop().Err() == nil },
+	})
 	ports := func(s *kube.Service) []gateway.ServicePort {
 		if s == nil {
 			return nil
@@ -42,6 +46,14 @@ func (a *Agent) prepareServices() {
 			a.loops.gateway.Wake()
 		}
 	})
+}
+
+// lateRecorder is the agent's recorder of Events, which is there only when the agent runs.
+type lateRecorder struct{ a *Agent }
+
+// Warn implements kube.Recorder.
+func (r lateRecorder) Warn(about kube.Ref, reason, message string) {
+	r.a.events.Warn(about, reason, message)
 }
 
 func isLocal(s *kube.Service) bool { return s != nil && s.ExternalLocal }
@@ -63,13 +75,9 @@ func (a *Agent) hasHost(s *kube.EndpointSlice) bool {
 
 // runServices follows services, and does on this node what they need, until ctx ends.
 func (a *Agent) runServices(ctx context.Context) {
-	health := healthcheck.New(healthcheck.Options{
-		Services: a.services, Slices: a.slices, Index: a.endpoints, Node: a.cfg.NodeName, Events: a.events,
-		Healthy: func() bool { return a.Ready() == nil && a.loops.gateway.Err() == nil && a.rules.Loop().Err() == nil },
-	})
 	var wg sync.WaitGroup
 	for _, run := range []func(context.Context){
-		health.Run, a.rules.Run,
+		a.health.Run, a.rules.Run,
 		func(ctx context.Context) { a.services.Run(ctx, kube.Services(a.kube.CoreV1())) },
 		func(ctx context.Context) { a.slices.Run(ctx, kube.EndpointSlices(a.kube.DiscoveryV1())) },
 		func(ctx context.Context) { a.serviceNetworks.Run(ctx, kube.ServiceCIDRs(a.kube.NetworkingV1())) },

@@ -2,6 +2,8 @@ package netfilter
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"reflect"
 	"sync"
 	"time"
@@ -48,9 +50,11 @@ type Controller struct {
 	// The rest is used by reconcile alone. stale are changes whose tracked connections are not forgotten yet; ensureRoutes
 	// is ensureMarkRoute outside of tests.
 	renderer Renderer
-	facts    Facts
-	ledger   *Ledger
-	stale    []Change
+	// others are renderers whose rules are still to be removed.
+	others []Renderer
+	facts  Facts
+	ledger *Ledger
+	stale  []Change
 
 	ensureRoutes func(context.Context, Facts) error
 }
@@ -141,14 +145,16 @@ func (c *Controller) reconcile(ctx context.Context) error {
 	if err := c.begin(ctx); err != nil {
 		return err
 	}
+	removal := c.removeOthers(ctx)
 	woken := c.isWoken()
-	if err := c.update(ctx, woken); err != nil {
-		if woken {
-			c.set(&c.woken)
-		}
-		return err
+	err := c.update(ctx, woken)
+	if err != nil && woken {
+		c.set(&c.woken)
 	}
-	return nil
+	if removal != nil { // it counts for more: an error that waits for an event would not be repeated
+		return removal
+	}
+	return err
 }
 
 // update does the work. Facts are found out only when they may have changed: that takes longer than a service.
@@ -207,7 +213,7 @@ func (c *Controller) render(facts Facts) (touched []Key, look bool) {
 	return c.ledger.TakeTouched(), look
 }
 
-// begin chooses the renderer, once, and removes what another one has left. It waits for the services.
+// begin chooses the renderer, once. It waits for the services.
 func (c *Controller) begin(ctx context.Context) error {
 	for _, synced := range []<-chan struct{}{c.o.Services.Synced(), c.o.Slices.Synced()} {
 		select {
@@ -223,15 +229,23 @@ func (c *Controller) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, other := range others {
-		if err := other.Remove(ctx); err != nil {
-			return err
-		}
-	}
 	klog.InfoS("Netfilter renderer chosen", "renderer", chosen.Name(), "reason", reason)
-	c.renderer = chosen
+	c.renderer, c.others = chosen, others
 	c.chosen <- chosen
 	return nil
+}
+
+// removeOthers removes what other renderers have left. A failure does not hold up the rules: it is repeated.
+func (c *Controller) removeOthers(ctx context.Context) error {
+	var left []Renderer
+	var failures []error
+	for _, other := range c.others {
+		if err := other.Remove(ctx); err != nil {
+			left, failures = append(left, other), append(failures, fmt.Errorf("remove rules of %s: %w", other.Name(), err))
+		}
+	}
+	c.others = left
+	return errors.Join(failures...)
 }
 
 func (c *Controller) sync(ctx context.Context, touched []Key) error {

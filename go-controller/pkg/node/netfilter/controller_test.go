@@ -137,9 +137,6 @@ func TestControllerTriesAgain(t *testing.T) {
 	f.chooseErr = errors.New("no nft")
 	f.reconcile(f.chooseErr)
 	f.chooseErr = nil
-	f.other.fail(errors.New("locked"))
-	f.reconcile(errors.New("locked"))
-	f.other.fail(nil)
 	f.r.fail(errors.New("busy"))
 	f.reconcile(errors.New("busy"), "sync node1: 2 rules, 2 touched")
 	f.r.fail(nil)
@@ -208,4 +205,20 @@ func TestControllerChangesNothingBeforeFirst(t *testing.T) {
 	f.reconcile(nil, "first", "sync node1: 2 rules, 2 touched")
 	f.c.lookAt(&f.c.look)
 	f.reconcile(nil, "sync node1: 2 rules, 0 touched")
+}
+
+// What another renderer has left goes when it can; that it cannot now keeps no service from being served.
+func TestControllerRemovesLater(t *testing.T) {
+	f := newControlled(t)
+	f.sync()
+	f.other.fail(errors.New("busy"))
+	failure := errors.New("remove rules of recorded: busy")
+	f.reconcile(failure, "sync node1: 2 rules, 2 touched")
+	f.reconcile(failure)
+	f.other.fail(nil)
+	f.reconcile(nil)
+	f.reconcile(nil)
+	if got := f.other.take(); len(got) != 3 {
+		t.Errorf("the other renderer: %q", got)
+	}
 }

@@ -99,17 +99,17 @@ func (r *IPTables) Remove(ctx context.Context) error {
 func (r *IPTables) apply(ctx context.Context, v4 bool, want []chainSpec) (chains, error) {
 	t, err := r.open(v4)
 	if err != nil {
-		if len(want) == 0 {
+		if len(want) == 0 && errors.Is(err, exec.ErrNotFound) {
 			return nil, nil // the cluster does not have the family, nor has the host
 		}
 		return nil, err
 	}
 	have, err := readChains(t)
 	if err != nil {
-		if len(want) == 0 {
+		if len(want) == 0 && hasNoTable(err) {
 			return nil, nil
 		}
-		return nil, err
+		return nil, err // what cannot be read now need not be empty
 	}
 	var input bytes.Buffer
 	byTable := edits(have, want)
@@ -150,6 +150,14 @@ func readChains(t *iptables.IPTables) (chains, error) {
 func isMissing(err error) bool {
 	var e *iptables.Error
 	return errors.As(err, &e) && (e.IsNotExist() || strings.Contains(e.Error(), "is incompatible"))
+}
+
+// hasNoTable tells an error that says that the kernel has not the table, the family or nftables at all. Any other may be over a
+// moment later: the lock is taken, memory is short.
+func hasNoTable(err error) bool {
+	var e *iptables.Error
+	none := func(text string) bool { return strings.Contains(e.Error(), text) }
+	return errors.As(err, &e) && slices.ContainsFunc([]string{"Table does not exist", "Address family not supported", "Protocol not supported"}, none)
 }
 
 func restore(ctx context.Context, v4 bool, input *bytes.Buffer) error {

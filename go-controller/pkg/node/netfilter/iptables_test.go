@@ -3,6 +3,8 @@ package netfilter
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -218,5 +220,33 @@ func TestIPTablesDifference(t *testing.T) {
 		if !slices.Equal(rules, want[p]) {
 			t.Errorf("left in %v: %q", p, rules)
 		}
+	}
+}
+
+// Chains that cannot be read for a passing reason are not taken for empty; where there is no such table, nothing is left to do.
+func TestUnreadableIPTables(t *testing.T) {
+	for name, c := range map[string]struct {
+		script string
+		fails  bool
+	}{
+		"lock":     {`echo "Another app is currently holding the xtables lock." >&2; exit 4`, true},
+		"no table": {`echo "iptables v1.8.9 (legacy): can't initialize iptables table 'nat': Table does not exist (do you need to insmod?)" >&2; exit 3`, false},
+		"no IPv6":  {`echo "ip6tables v1.8.9 (legacy): can't initialize ip6tables table 'nat': Address family not supported by protocol" >&2; exit 3`, false},
+	} {
+		dir := t.TempDir()
+		script := "#!/bin/sh\n[ \"$1\" = --version ] && { echo 'iptables v1.8.9 (legacy)'; exit 0; }\n" + c.script + "\n"
+		for _, program := range []string{"iptables", "ip6tables"} {
+			if err := os.WriteFile(filepath.Join(dir, program), []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Setenv("PATH", dir+":/bin:/usr/bin")
+		if err := NewIPTables().Remove(t.Context()); (err != nil) != c.fails {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	t.Setenv("PATH", t.TempDir())
+	if err := NewIPTables().Remove(t.Context()); err != nil {
+		t.Errorf("without iptables: %v", err)
 	}
 }

@@ -83,9 +83,9 @@ func (b *builder) add(c Change) error {
 	case UpdateBridge:
 		row := &vswitchdb.Bridge{
 			UUID: b.state.bridgeUUIDs[c.Name], DatapathType: c.Bridge.DatapathType, FailMode: failMode(c.Bridge.FailMode),
-			OtherConfig: c.Bridge.OtherConfig, ExternalIDs: c.Bridge.ExternalIDs,
+			Protocols: c.Bridge.Protocols, OtherConfig: c.Bridge.OtherConfig, ExternalIDs: c.Bridge.ExternalIDs,
 		}
-		return b.collect(b.api.Where(row).Update(row, &row.DatapathType, &row.FailMode, &row.OtherConfig, &row.ExternalIDs))
+		return b.collect(b.api.Where(row).Update(row, &row.DatapathType, &row.FailMode, &row.Protocols, &row.OtherConfig, &row.ExternalIDs))
 	case DeleteBridge:
 		root := b.root()
 		return b.collect(b.api.Where(root).Mutate(root, model.Mutation{

@@ -94,10 +94,13 @@ func Plan(s State, d Desired) []Change {
 		switch {
 		case !ok:
 			out = append(out, Change{Kind: CreateBridge, Name: b.Name, Bridge: b})
-		case have.DatapathType != b.DatapathType || have.FailMode != b.FailMode ||
+		case have.DatapathType != b.DatapathType || have.FailMode != b.FailMode || b.Protocols != nil && !slices.Equal(have.Protocols, b.Protocols) ||
 			!contains(have.OtherConfig, b.OtherConfig) || !contains(have.ExternalIDs, b.ExternalIDs):
 			b.OtherConfig = merge(have.OtherConfig, b.OtherConfig)
 			b.ExternalIDs = merge(have.ExternalIDs, b.ExternalIDs)
+			if b.Protocols == nil {
+				b.Protocols = have.Protocols
+			}
 			out = append(out, Change{Kind: UpdateBridge, Name: b.Name, Bridge: b})
 		}
 	}

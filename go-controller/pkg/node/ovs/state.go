@@ -2,6 +2,7 @@ package ovs
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/vswitchdb"
@@ -23,8 +24,11 @@ type Bridge struct {
 	Name         string
 	DatapathType string
 	FailMode     string
-	OtherConfig  map[string]string
-	ExternalIDs  map[string]string
+	// Protocols are the versions of OpenFlow that controllers may speak. In a Desired, nil leaves them alone; a change
+	// makes ovs-vswitchd end all controllers' connections.
+	Protocols   []string
+	OtherConfig map[string]string
+	ExternalIDs map[string]string
 }
 
 // Port is a port with its single interface of the same name.
@@ -96,7 +100,7 @@ func Monitors() []ovsdb.Monitor {
 	return []ovsdb.Monitor{
 		{Table: vswitchdb.OpenvSwitchTable, Columns: []string{"bridges", "datapaths", "external_ids"}},
 		{Table: vswitchdb.DatapathTable, Columns: []string{"capabilities"}},
-		{Table: vswitchdb.BridgeTable, Columns: []string{"name", "datapath_type", "fail_mode", "other_config", "external_ids", "ports"}},
+		{Table: vswitchdb.BridgeTable, Columns: []string{"name", "datapath_type", "fail_mode", "protocols", "other_config", "external_ids", "ports"}},
 		{Table: vswitchdb.PortTable, Columns: []string{"name", "interfaces"}},
 		{Table: vswitchdb.InterfaceTable, Columns: []string{"name", "type", "mac", "mtu_request", "external_ids", "ofport", "error", "options"}},
 	}
@@ -121,7 +125,7 @@ func Observe(c *ovsdb.Client) State {
 	for uuid, b := range ovsdb.Rows[vswitchdb.Bridge](c) {
 		s.bridgeUUIDs[b.Name] = uuid
 		s.Bridges[b.Name] = Bridge{
-			Name: b.Name, DatapathType: b.DatapathType, FailMode: deref(b.FailMode),
+			Name: b.Name, DatapathType: b.DatapathType, FailMode: deref(b.FailMode), Protocols: slices.Sorted(slices.Values(b.Protocols)),
 			OtherConfig: b.OtherConfig, ExternalIDs: b.ExternalIDs,
 		}
 		for _, portUUID := range b.Ports {
