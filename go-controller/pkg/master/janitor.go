@@ -98,6 +98,9 @@ func (j *janitor) clean(ctx context.Context, host string) error {
 	}
 	stale := j.stale(host)
 	if len(stale) == 0 {
+		if left := j.expire(host); left > 0 {
+			j.worker.AddAfter(host, left)
+		}
 		return nil
 	}
 	if early := j.early(host); early > 0 {
@@ -108,8 +111,10 @@ func (j *janitor) clean(ctx context.Context, host string) error {
 		return fmt.Errorf("deleting chassis %v of former node %s from the southbound database: %w", stale, host, err)
 	}
 	j.metrics.staleChassis.Add(float64(len(stale)))
+	pause := j.deleted(host)
 	klog.InfoS("Deleted chassis of former node; should it come back, ovn-controller still runs there", "node", host, "chassis", stale,
-		"notAgainFor", j.deleted(host))
+		"notAgainFor", pause)
+	j.worker.AddAfter(host, pause)
 	return nil
 }
 
@@ -147,6 +152,22 @@ func (j *janitor) deleted(host string) time.Duration {
 	pause := f.pause
 	f.due, f.pause = time.Now().Add(pause), min(2*pause, j.pace.longest)
 	return pause
+}
+
+// expire forgets a former node whose chassis has not come back for as long as the longest pause, or returns how long that
+// still takes. Nodes come and go; what comes back even later is known by our agent's mark.
+func (j *janitor) expire(host string) time.Duration {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	f := j.former[host]
+	if f == nil {
+		return 0
+	}
+	left := time.Until(f.due.Add(j.pace.longest))
+	if left <= 0 {
+		delete(j.former, host)
+	}
+	return left
 }
 
 func (j *janitor) forget(host string) {

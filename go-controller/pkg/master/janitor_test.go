@@ -99,6 +99,31 @@ func startJanitor(t *testing.T, sb *fakeChassis, nodes ...string) *janitor {
 	return j
 }
 
+// Names of former nodes are not kept for ever, with or without a chassis.
+func TestJanitorForgetsFormerNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sb := &fakeChassis{chassis: map[string][]chassis{"gone": {{name: "gone", ours: true}}, "stranger": {{name: "stranger", ours: true}}}}
+		j := startJanitor(t, sb)
+		j.nodeGone("gone")
+		j.nodeGone("never-had-one")
+		known := func() int {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			return len(j.former)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := known(); n != 3 {
+			t.Errorf("%d names are known, want those of both nodes and of the chassis that nobody knows", n)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if n := known(); n != 0 || sb.count() != 2 {
+			t.Errorf("%d names are still known after %d deletions", n, sb.count())
+		}
+	})
+}
+
 func TestJanitorTouchesFormerNodesOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sb := &fakeChassis{refuse: errors.New("away"), chassis: map[string][]chassis{
