@@ -43,6 +43,9 @@ func All() []Scenario {
 	for _, s := range ServiceScales() {
 		out = append(out, Scenario{s.ID, s.Title, s.Run})
 	}
+	for _, s := range PolicyScales() {
+		out = append(out, Scenario{s.ID, s.Title, s.Run})
+	}
 	return out
 }
 
