@@ -123,7 +123,7 @@ func title(name string) string {
 }
 
 var (
-	areaEnd   = regexp.MustCompile(` ([Ss]hould|validates|spec\.|A set|proxy implementation) `)
+	areaEnd   = regexp.MustCompile(` ([Ss]hould |validates |spec\.|A set |proxy implementation )`)
 	areaNoise = regexp.MustCompile(`\[(Feature|FeatureGate|Provider):[^\]]*\] ?|\[(Slow|Serial|Disruptive|LinuxOnly|Privileged)\] ?`)
 )
 

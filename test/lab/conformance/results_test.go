@@ -108,6 +108,7 @@ func TestWriteResultsWantsReasons(t *testing.T) {
 
 func TestAreas(t *testing.T) {
 	for name, want := range map[string]string{
+		"DNS HostNetwork spec.Hostname field is silently ignored":                                                                 "DNS HostNetwork",
 		"API Server should provide secure master service [Conformance]":                                                           "API Server",
 		"HostPort validates that there is no conflict between pods [LinuxOnly] [Conformance]":                                     "HostPort",
 		"IngressClass [Feature:Ingress] should set default value on new IngressClass [Serial]":                                    "IngressClass",
