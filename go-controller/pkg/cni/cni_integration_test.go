@@ -460,7 +460,7 @@ func TestCheckNamesDifferences(t *testing.T) {
 			w.mustCNI("DEL", p, nil)
 		})
 	}
-	w.wantNothingLeft()
+	w.wantUnplugged()
 }
 
 // A later plugin of the list may change routes: CHECK goes by the final result.
