@@ -88,7 +88,7 @@ func TestChangedAddress(t *testing.T) {
 		// ovn-controller waits longer each time that it loses its connection.
 		nodetest.Eventually(t, 30*time.Second, tunnelsFrom("172.19.0.11"))
 		// None of the former addresses is anywhere, and none comes back.
-		for _, command := range []string{"ip addr show br-ex", "ovs-vsctl get Open_vSwitch . external_ids", "ovs-ofctl --no-names dump-flows br-ex"} {
+		for _, command := range []string{"ip addr show br-ex", "ovs-vsctl get Open_vSwitch . external_ids", "ovs-ofctl --no-names dump-flows br-ex cookie=0xdeff105/-1"} {
 			for _, former := range []string{"172.18.0.11", "172.18.0.2", "fd00:172:18::b/"} {
 				if err := lacks(command, former)(); err != nil {
 					t.Error(err)
