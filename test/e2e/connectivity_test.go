@@ -112,6 +112,7 @@ func testReachability(e *env) {
 	near, far := e.Nodes()[0], e.Nodes()[1]
 	type end struct {
 		traffic.Place
+		machine   string
 		host      bool
 		http, udp uint16
 	}
@@ -124,7 +125,10 @@ func testReachability(e *env) {
 	)
 	var ends []end
 	for i, p := range places {
-		x := end{Place: p, http: httpPort, udp: udpPort}
+		x := end{Place: p, machine: near, http: httpPort, udp: udpPort}
+		if i == 2 || i == 4 {
+			x.machine = far
+		}
 		if i >= 3 {
 			x.host, x.http, x.udp = true, hostHTTPPort, hostUDPPort
 		}
@@ -149,6 +153,8 @@ func testReachability(e *env) {
 					want := []netip.Addr{from.Address(is4)}
 					if from.host {
 						want = own[from.Name]
+					} else if to.host && from.machine != to.machine { // Outside, for pods.
+						want = e.machine(from.machine).Addresses
 					}
 					if seen.IsValid() && !slices.Contains(want, seen) {
 						e.Errorf("%s → %s over %s: the other side saw %s, want one of %v", from, to, proto, seen, want)

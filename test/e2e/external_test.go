@@ -44,6 +44,7 @@ func testExternalServices(e *env) {
 		pods = append(pods, newPod(e.ns, c.backends[i], onNode(n), labelled("spread")))
 	}
 	c.pods = e.startAll(pods...)[:len(nodes)]
+	c.acquaint()
 	bind := func(e *env) externalCheck { c.env = e; return c }
 	runParts(e, bind, []part[externalCheck]{
 		{"ClusterIPFromNode", externalCheck.clusterIPFromNode},
@@ -54,6 +55,8 @@ func testExternalServices(e *env) {
 		{"PolicyChanges", externalCheck.policyChanges},
 		{"InternalPolicyIsInternal", externalCheck.internalPolicy},
 		{"LocalHostEndpoint", externalCheck.localHostEndpoint},
+		{"RemoteHostEndpoint", externalCheck.remoteHostEndpoint},
+		{"NodeToLocalPolicy", externalCheck.nodeToLocalPolicy},
 		{"HealthCheckNodePort", externalCheck.healthCheckNodePort},
 	})
 }
@@ -164,8 +167,13 @@ var testAddresses = map[bool]netip.Addr{true: netip.MustParseAddr("192.0.2.10"),
 // routed lets the outside reach the test address through a node until the part ends.
 func (c externalCheck) routed(node traffic.Place) {
 	c.Helper()
+	c.routedTo(node, testAddresses)
+}
+
+func (c externalCheck) routedTo(node traffic.Place, addresses map[bool]netip.Addr) {
+	c.Helper()
 	for _, is4 := range c.families() {
-		to := testAddresses[is4].String()
+		to := addresses[is4].String()
 		c.on(plan.Outside, "ip", "route", "replace", to, "via", node.Address(is4).String())
 		c.Cleanup(func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), 5*time.Second)
