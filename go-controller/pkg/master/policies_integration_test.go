@@ -91,6 +91,12 @@ func TestPoliciesAndServicesTraced(t *testing.T) {
 	}
 	l.setPolicies(`{podSelector: {}, policyTypes: [Ingress, Egress]}`)
 	own := strings.Fields(l.address("a1"))[0]
+	// A pod reaches itself through a service, for OVN turns packets around before it judges egress.
+	flows := l.sb.Ctl("lflow-list", "n1")
+	if turn, judge := strings.Index(flows, "(ls_in_hairpin "), strings.Index(flows, "(ls_in_acl_after_lb"); turn < 0 || judge < turn ||
+		!strings.Contains(flows, "match=((reg0[6] == 1 || reg0[12] == 1)), action=(eth.dst <-> eth.src; outport = inport; flags.loopback = 1; output;)") {
+		t.Errorf("egress is judged before hairpins are turned around, or they are not:\n%s", flows)
+	}
 	arp := l.inject(fmt.Sprintf(`inport=="ns_a1" && eth.src==%s && eth.dst==ff:ff:ff:ff:ff:ff && arp && arp.op==1 && arp.sha==%[1]s && arp.spa==%s && arp.tpa==10.128.0.1`, l.macOf(own), own))
 	if !strings.Contains(arp, "arp.op = 2") {
 		t.Errorf("an isolated pod is not told its router's MAC:\n%s", arp)
