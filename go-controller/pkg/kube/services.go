@@ -38,6 +38,8 @@ type Service struct {
 	InternalLocal bool
 	// HealthCheckNodePort is zero when there is none.
 	HealthCheckNodePort uint16
+	// Selects tells whether there is a selector: then Kubernetes makes its EndpointSlices, at least an empty one.
+	Selects bool
 }
 
 // ServicePort is one port of a Service. Endpoints' ports are found by its name and protocol.
@@ -67,7 +69,7 @@ func (s *Service) Equal(t *Service) bool {
 		slices.Equal(s.LoadBalancerIPs, t.LoadBalancerIPs) && slices.Equal(s.SourceRanges, t.SourceRanges) &&
 		slices.Equal(s.Ports, t.Ports) && s.AffinityTimeout == t.AffinityTimeout &&
 		s.ExternalLocal == t.ExternalLocal && s.InternalLocal == t.InternalLocal &&
-		s.HealthCheckNodePort == t.HealthCheckNodePort
+		s.HealthCheckNodePort == t.HealthCheckNodePort && s.Selects == t.Selects
 }
 
 // NewService trims a service.
@@ -93,6 +95,7 @@ func NewService(in *corev1.Service) *Service {
 	out.ExternalLocal = in.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
 	out.InternalLocal = in.Spec.InternalTrafficPolicy != nil && *in.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal
 	out.HealthCheckNodePort = uint16(in.Spec.HealthCheckNodePort)
+	out.Selects = len(in.Spec.Selector) > 0
 	if in.Spec.Type == corev1.ServiceTypeLoadBalancer {
 		out.LoadBalancerIPs = ingressAddresses(in.Status.LoadBalancer.Ingress)
 		out.SourceRanges = sourceRanges(in.Spec.LoadBalancerSourceRanges)
@@ -155,7 +158,6 @@ func protocol(p *corev1.Protocol) corev1.Protocol {
 func trimService(in *corev1.Service) *corev1.Service {
 	out := &corev1.Service{ObjectMeta: trimMeta(&in.ObjectMeta)}
 	out.Spec = in.Spec
-	out.Spec.Selector = nil
 	out.Status.LoadBalancer = in.Status.LoadBalancer
 	return out
 }

@@ -43,7 +43,7 @@ func TestNewService(t *testing.T) {
 		LoadBalancerIPs: []netip.Addr{netip.MustParseAddr("192.0.2.10"), netip.MustParseAddr("2001:db8::1")},
 		SourceRanges:    []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), nobody},
 		Ports:           []ServicePort{{"http", corev1.ProtocolTCP, 80, 30080}, {"dns", corev1.ProtocolUDP, 53, 0}},
-		AffinityTimeout: 3 * time.Hour, ExternalLocal: true, InternalLocal: true, HealthCheckNodePort: 31000,
+		AffinityTimeout: 3 * time.Hour, ExternalLocal: true, InternalLocal: true, HealthCheckNodePort: 31000, Selects: true,
 	}
 	in := fullService()
 	cmpAddr := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })

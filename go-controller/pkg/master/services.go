@@ -6,7 +6,9 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
@@ -28,6 +30,9 @@ type services struct {
 	worker     *kube.Worker[key]
 	complaints complaints
 	begun      atomic.Bool
+	// settled says that all services of the start have been looked at; met are those seen since. The worker's own.
+	settled bool
+	met     map[string]types.UID
 
 	mu      sync.Mutex
 	nodes   map[string]*service.Node
@@ -51,7 +56,7 @@ type serviceOptions struct {
 
 func newServices(o serviceOptions) *services {
 	s := &services{
-		serviceOptions: o, complaints: complaints{},
+		serviceOptions: o, complaints: complaints{}, met: map[string]types.UID{},
 		nodes: map[string]*service.Node{}, depends: map[string]service.Dependence{},
 	}
 	s.cluster = s.newCluster()
@@ -89,6 +94,7 @@ func (s *services) begin() {
 
 func (s *services) handle(_ context.Context, k key) error {
 	if k.kind == syncedKey {
+		s.settled = true
 		s.looked()
 		return nil
 	}
@@ -101,13 +107,19 @@ func (s *services) reconcile(name string) error {
 	if !exists {
 		s.depend(name, service.OnNothing, nil)
 		s.complaints.forget(key{serviceKey, name})
+		delete(s.met, name)
 		s.remove(serviceOwner(name))
+		return nil
+	}
+	endpoints := s.slices.Of(name)
+	if s.early(svc, len(endpoints)) {
+		s.worker.AddAfter(key{serviceKey, name}, sliceWait)
 		return nil
 	}
 	s.mu.Lock()
 	cluster := s.cluster
 	s.mu.Unlock()
-	desired, dependence := service.Rows(svc, s.slices.Of(name), cluster)
+	desired, dependence := service.Rows(svc, endpoints, cluster)
 	s.depend(name, dependence, cluster)
 	if err := s.want(serviceOwner(name), desired); err != nil {
 		if k := (key{serviceKey, name}); s.complaints.news(k, reasonNorthboundFailed, string(svc.UID)+err.Error()) {
@@ -117,6 +129,19 @@ func (s *services) reconcile(name string) error {
 	}
 	s.complaints.forget(key{serviceKey, name})
 	return nil
+}
+
+// sliceWait is for how long a new service waits for the slices that Kubernetes makes for it, typically 10 ms after it: northd
+// takes a service without endpoints and then with them as two pieces of work, of which the first is thrown away.
+const sliceWait = 50 * time.Millisecond
+
+// early tells whether a service is so new that its slices are not there yet. It says so once for each service.
+func (s *services) early(svc *kube.Service, slices int) bool {
+	if !s.settled || s.met[svc.Key()] == svc.UID {
+		return false
+	}
+	s.met[svc.Key()] = svc.UID
+	return svc.Selects && slices == 0
 }
 
 func (s *services) want(owner nbstate.Owner, d nbstate.Desired) error {

@@ -103,6 +103,29 @@ func TestServiceFollowsItsEndpoints(t *testing.T) {
 	h.wantEvents()
 }
 
+// A new service is written once, with its endpoints; one that gets none in time is written without.
+func TestNewServiceWaitsForItsSlices(t *testing.T) {
+	h := newTest(t)
+	h.start()
+	h.settle()
+	selects := func(s *kube.Service) { s.Selects = true }
+	h.putService("web", "172.30.0.9", selects)
+	h.putService("manual", "172.30.0.10")
+	h.settle()
+	h.want("before its slice", h.balancers("web"), "")
+	h.want("nobody makes slices", h.balancers("manual"), "cluster_nosnat 172.30.0.10:80=; cluster_nosnat on clusterLBGroup")
+	h.putEndpoints("web", "10.128.0.5")
+	h.settle()
+	h.want("with its slice", h.balancers("web"), "cluster 172.30.0.9:80=10.128.0.5:8080; cluster on clusterLBGroup")
+
+	h.putService("alone", "172.30.0.11", selects)
+	h.settle()
+	h.want("before its time is up", h.balancers("alone"), "")
+	h.engine.service.worker.RunOne(t.Context())
+	h.settle()
+	h.want("after", h.balancers("alone"), "cluster_nosnat 172.30.0.11:80=; cluster_nosnat on clusterLBGroup")
+}
+
 func TestServiceFollowsNodes(t *testing.T) {
 	h := newTest(t)
 	h.gatewayNode("n1", "172.18.0.11")
