@@ -112,6 +112,10 @@ func MasqueradeNextHop(v4 bool) netip.Addr { return masquerade(v4, 4) }
 // MasqueradeHairpin is the source of what a pod sends to itself through a service.
 func MasqueradeHairpin(v4 bool) netip.Addr { return masquerade(v4, 5) }
 
+// MasqueradeForwarded is the source of what a host passes on to its own pods for others: a route that ends there, a port of the host
+// that is a pod's. Pods' policies take it for somebody outside, not for their node.
+func MasqueradeForwarded(v4 bool) netip.Addr { return masquerade(v4, 7) }
+
 // MasqueradeSubnet holds all masquerade addresses.
 func MasqueradeSubnet(v4 bool) netip.Prefix {
 	if v4 {

@@ -7,6 +7,7 @@ import (
 
 	"sigs.k8s.io/knftables"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/nft"
 )
@@ -69,10 +70,11 @@ func managementRules(f Facts) []string {
 	out = append(out, both(func(v4 bool) string {
 		return fmt.Sprintf("%s @%s return", keyExpression(KeepSource, v4), setName(KeepSource, v4))
 	})...)
-	for _, v4 := range []bool{true, false} {
-		if a := f.management(v4); a.IsValid() {
-			out = append(out, fmt.Sprintf("snat %s to %s", ipName(v4), a))
-		}
+	for _, s := range f.Subnets {
+		v4 := s.Addr().Is4()
+		// What others send through this host is not the node's own, which policies of its pods let in.
+		out = append(out, fmt.Sprintf("%[1]s daddr %[2]s fib saddr type != local snat %[1]s to %[3]s", ipName(v4), s, names.MasqueradeForwarded(v4)),
+			fmt.Sprintf("snat %s to %s", ipName(v4), addr.Management(s)))
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
 
@@ -96,8 +97,14 @@ func frameSpecs(f Facts, v4 bool) []chainSpec {
 	snat.jumps = []string{fmt.Sprintf("-A POSTROUTING -o %s -j %s", names.ManagementPort, snat.chain)}
 	host := names.MasqueradeHostLocal(v4)
 	snat.fixed = []string{fmt.Sprintf("-A %s -d %s -j RETURN", snat.chain, netip.PrefixFrom(host, host.BitLen()))}
-	if a := f.management(v4); a.IsValid() {
-		snat.fixed = append(snat.fixed, fmt.Sprintf("-A %s -j SNAT --to-source %s", snat.chain, a))
+	for _, s := range f.Subnets {
+		if s.Addr().Is4() != v4 {
+			continue
+		}
+		// What others send through this host is not the node's own, which policies of its pods let in.
+		snat.fixed = append(snat.fixed,
+			fmt.Sprintf("-A %s -d %s -m addrtype ! --src-type LOCAL -j SNAT --to-source %s", snat.chain, s, names.MasqueradeForwarded(v4)),
+			fmt.Sprintf("-A %s -j SNAT --to-source %s", snat.chain, addr.Management(s)))
 	}
 	return []chainSpec{
 		etp, internal, spec(ExternalIP, "PREROUTING", "OUTPUT"), spec(NodePort, "PREROUTING", "OUTPUT"), snat, spec(MarkInternal, "OUTPUT"),

@@ -3,10 +3,9 @@ package netfilter
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 )
 
 // Kind says what happens to a packet, and where.
@@ -127,14 +126,6 @@ type Facts struct {
 }
 
 // serves tells whether the cluster has the family.
-func (f Facts) serves(v4 bool) bool { return f.management(v4).IsValid() }
-
-// management is the management port's address of a family; the zero Addr when there is none.
-func (f Facts) management(v4 bool) netip.Addr {
-	for _, s := range f.Subnets {
-		if s.Addr().Is4() == v4 {
-			return addr.Management(s)
-		}
-	}
-	return netip.Addr{}
+func (f Facts) serves(v4 bool) bool {
+	return slices.ContainsFunc(f.Subnets, func(s netip.Prefix) bool { return s.Addr().Is4() == v4 })
 }

@@ -73,7 +73,7 @@ func ClusterRows(f Families, rate int) nbstate.Desired {
 }
 
 // NodeRows let a node's host reach the node's own pods, whatever policies say: what comes from its management port with an address of the node. What
-// the host passes on for others has theirs.
+// the host passes on for others has theirs, or MasqueradeForwarded.
 func NodeRows(node string, addresses []netip.Addr, f Families) nbstate.Desired {
 	port, id := names.ManagementLogicalPort(node), names.NodePolicyACL(node)
 	d := nbstate.Desired{Members: []nbstate.Member{member(nbdb.PortGroupTable, names.ClusterNodePortsGroup, "ports", port)}}

@@ -70,7 +70,7 @@ func switchConfig(subnets []netip.Prefix) map[string]string {
 }
 
 // routes: what the cluster router does not know how to reach goes to the gateway of the pod that sent it, and what the node's
-// pods send to its own addresses goes to its host. Other nodes' addresses are outside, so that what comes from another node
+// pods send to its own addresses, and the answers to what it passes on, goes to its host. Other nodes' addresses are outside, so that what comes from another node
 // through the gateway router (to a service with the policy Local, say) is answered through the gateway router.
 func (d *desired) routes(n Node) {
 	for _, s := range n.Subnets {
@@ -86,10 +86,9 @@ func (d *desired) routes(n Node) {
 				own = append(own, a.String())
 			}
 		}
-		if len(own) > 0 {
-			match := fmt.Sprintf("inport == %q && %s.dst == {%s}", names.RouterToSwitchPort(n.Name), ip(v4), strings.Join(own, ", "))
-			d.reroute(names.ClusterRouter, n.Name+"_to_host_"+family(v4), reroute{names.OwnHostPolicyPriority, match, addr.Management(s)})
-		}
+		own = append(own, names.MasqueradeForwarded(v4).String())
+		match := fmt.Sprintf("inport == %q && %s.dst == {%s}", names.RouterToSwitchPort(n.Name), ip(v4), strings.Join(own, ", "))
+		d.reroute(names.ClusterRouter, n.Name+"_to_host_"+family(v4), reroute{names.OwnHostPolicyPriority, match, addr.Management(s)})
 	}
 }
 
