@@ -122,4 +122,11 @@ func TestPolicyRowsForOperators(t *testing.T) {
 	if got := strings.Fields(l.nb.Ctl("--bare", "--columns=fair,unit", "find", "Meter", "name=acl-logging")); strings.Join(got, " ") != "true pktps" {
 		t.Errorf("meter: %v", got)
 	}
+	l.stop()
+	before := l.nb.Transactions()
+	l.run()
+	l.await("the next master is done", l.quiet)
+	if after := l.nb.Transactions(); after != before {
+		t.Errorf("a restart over unchanged policies made %d transactions", after-before)
+	}
 }
