@@ -44,8 +44,8 @@ func testExternalServices(e *env) {
 		pods = append(pods, newPod(e.ns, c.backends[i], onNode(n), labelled("spread")))
 	}
 	c.pods = e.startAll(pods...)[:len(nodes)]
-	c.acquaint()
 	bind := func(e *env) externalCheck { c.env = e; return c }
+	bind(e).acquaint()
 	runParts(e, bind, []part[externalCheck]{
 		{"ClusterIPFromNode", externalCheck.clusterIPFromNode},
 		{"NodePort", externalCheck.nodePort},
