@@ -219,12 +219,12 @@ func TestHostAddressesOfSeveralNodes(t *testing.T) {
 	h.start()
 	h.settle()
 	for _, name := range []string{"a", "b"} {
-		// But for loopback, link-local, internal ones and those of foreign families.
-		h.want("pods of "+name+" reach at their own host", hostPolicy(h, name), `inport == "rtos-`+name+`" && ip4.dst == {172.17.0.1, 172.18.0.100}`)
+		// But for loopback, link-local, internal ones and those of foreign families. The last is what the host passes on for others.
+		h.want("pods of "+name+" reach at their own host", hostPolicy(h, name), `inport == "rtos-`+name+`" && ip4.dst == {172.17.0.1, 172.18.0.100, 169.254.169.7}`)
 	}
 	h.annotateNode("b", map[string]string{names.HostCIDRsAnnotation: `["172.18.0.2/24"]`})
 	h.settle()
-	h.want("afterwards", hostPolicy(h, "b"), `inport == "rtos-b" && ip4.dst == {172.18.0.2}`)
+	h.want("afterwards", hostPolicy(h, "b"), `inport == "rtos-b" && ip4.dst == {172.18.0.2, 169.254.169.7}`)
 }
 
 func TestNodeRemovedWithPodsAndBack(t *testing.T) {
