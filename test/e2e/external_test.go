@@ -58,6 +58,7 @@ func testExternalServices(e *env) {
 		{"RemoteHostEndpoint", externalCheck.remoteHostEndpoint},
 		{"NodeToLocalPolicy", externalCheck.nodeToLocalPolicy},
 		{"HealthCheckNodePort", externalCheck.healthCheckNodePort},
+		{"ServiceCIDR", externalCheck.serviceCIDR},
 	})
 }
 
