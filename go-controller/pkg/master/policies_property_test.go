@@ -135,6 +135,9 @@ func newPolicyWorld(t fatal) *policyWorld {
 		judgment: &oracle.Cluster{Namespaces: map[string]*corev1.Namespace{}, Pods: map[string]*corev1.Pod{}, Policies: map[string]*networkingv1.NetworkPolicy{}},
 	}
 	w.addNode("n1")
+	for _, name := range []string{"ns1", "ns2"} {
+		w.putNamespace(name, nil)
+	}
 	w.restart()
 	return w
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 )
 
@@ -142,5 +143,34 @@ func TestPodsThatPoliciesDoNotSee(t *testing.T) {
 	h.settle()
 	if _, ok := h.db.rows[podOwner("ns/a")]; ok {
 		t.Error("a finished pod has rows")
+	}
+}
+
+// A namespace that is not known, or not any more, has no absent labels: its pods are not let in as somebody else's.
+func TestNamespaceThatIsNotKnown(t *testing.T) {
+	h := newTest(t)
+	h.addNode("n1")
+	h.addPod("a", "n1")
+	h.putPolicy("p", `{podSelector: {matchLabels: {app: db}}, ingress: [{from: [{namespaceSelector: {matchExpressions: [{key: name, operator: NotIn, values: [evil]}]}}]}]}`)
+	h.start()
+	h.settle()
+	peer := func() bool {
+		return slices.ContainsFunc(h.db.rows[podOwner("ns/a")].Members, func(m nbstate.Member) bool { return m.Parent.Table == nbdb.AddressSetTable })
+	}
+	for _, c := range []struct {
+		what   string
+		change func()
+		want   bool
+	}{
+		{"not known", func() {}, false},
+		{"known, without labels", func() { h.namespaces.Put(&kube.Namespace{Name: "ns"}) }, true},
+		{"evil", func() { h.namespaces.Put(&kube.Namespace{Name: "ns", Labels: map[string]string{"name": "evil"}}) }, false},
+		{"deleted before its pods", func() { h.namespaces.Remove("ns") }, false},
+	} {
+		c.change()
+		h.settle()
+		if got := peer(); got != c.want {
+			t.Errorf("%s: the pod is a peer: %v, want %v", c.what, got, c.want)
+		}
 	}
 }

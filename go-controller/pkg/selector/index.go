@@ -179,12 +179,10 @@ func (x *Index) DeletePod(key string) {
 	x.drop(state.Namespace, n)
 }
 
-// SetNamespace takes a namespace's labels as they are now and returns the keys of the pods that are in other sets than before. Pods of a namespace that is
-// not known belong to one without labels.
+// SetNamespace takes a namespace's labels as they are now and returns the keys of the pods that are in other sets than before. While a namespace is not
+// known, no condition on namespaces holds for it, not even that a label is absent.
 func (x *Index) SetNamespace(name string, labels map[string]string) []string {
-	n := x.namespace(name)
-	n.known = true
-	return x.relabel(n, labels)
+	return x.relabel(x.namespace(name), true, labels)
 }
 
 // DeleteNamespace forgets a namespace's labels.
@@ -193,17 +191,16 @@ func (x *Index) DeleteNamespace(name string) []string {
 	if n == nil {
 		return nil
 	}
-	n.known = false
-	changed := x.relabel(n, nil)
+	changed := x.relabel(n, false, nil)
 	x.drop(name, n)
 	return changed
 }
 
-func (x *Index) relabel(n *namespaceState, labels map[string]string) []string {
-	if maps.Equal(n.labels, labels) {
+func (x *Index) relabel(n *namespaceState, known bool, labels map[string]string) []string {
+	if n.known == known && maps.Equal(n.labels, labels) {
 		return nil
 	}
-	n.labels = labels
+	n.known, n.labels = known, labels
 	for _, g := range x.groups {
 		g.consider(n)
 	}
@@ -267,7 +264,7 @@ func (x *Index) group(labels Labels) *group {
 }
 
 func (g *group) consider(n *namespaceState) {
-	if g.labels.Matches(n.labels) {
+	if (n.known || g.labels.everything()) && g.labels.Matches(n.labels) {
 		g.namespaces[n], n.groups[g] = struct{}{}, struct{}{}
 		return
 	}

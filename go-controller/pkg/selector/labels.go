@@ -90,6 +90,9 @@ func (r requirement) String() string {
 // String is the canonical text, empty for a selector of everything.
 func (l Labels) String() string { return l.text }
 
+// everything tells whether there are no requirements.
+func (l Labels) everything() bool { return len(l.requirements) == 0 }
+
 // Matches tells whether labels fulfil all requirements. An absent label fulfils NotIn, as the API says.
 func (l Labels) Matches(labels map[string]string) bool {
 	for i := range l.requirements {

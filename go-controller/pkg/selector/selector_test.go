@@ -92,7 +92,8 @@ type naive struct {
 func (n *naive) members(s Selector) []string {
 	var out []string
 	for key, p := range n.pods {
-		in := p.Namespace == s.Namespace || s.Namespace == "" && s.Namespaces.Matches(n.namespaces[p.Namespace])
+		labels, known := n.namespaces[p.Namespace]
+		in := p.Namespace == s.Namespace || s.Namespace == "" && (s.Namespaces.String() == "" || known && s.Namespaces.Matches(labels))
 		if in && s.Pods.Matches(p.Labels) && (s.Port == nil || slices.Contains(p.Ports, *s.Port)) {
 			out = append(out, key)
 		}
