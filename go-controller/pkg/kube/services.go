@@ -72,6 +72,13 @@ func (s *Service) Equal(t *Service) bool {
 		s.HealthCheckNodePort == t.HealthCheckNodePort && s.Selects == t.Selects
 }
 
+// Undecided tells whether nobody can say yet by which way packets from outside reach a service: it depends on where its endpoints are
+// (externalTrafficPolicy Local), and the slices that Kubernetes makes for it are not there. A way that is chosen too early breaks
+// connections when it is left.
+func (s *Service) Undecided(slices []*EndpointSlice) bool {
+	return s.ExternalLocal && s.Selects && len(slices) == 0
+}
+
 // NewService trims a service.
 func NewService(in *corev1.Service) *Service {
 	out := &Service{Namespace: in.Namespace, Name: in.Name, UID: in.UID, Type: in.Spec.Type}

@@ -100,7 +100,7 @@ func (a *Agent) ensureFlows(ctx context.Context, f gateway.Facts) error {
 		if !allSlices { // it may: nothing new takes packets away from the host
 			frontends.HostServes = func(*kube.Service, kube.ServicePort, bool) bool { return true }
 		}
-		f.Ports = frontends.ServicePorts(a.services.All())
+		f.Ports = frontends.ServicePorts(a.decided())
 	}
 	changes, err := ensure(ctx, gateway.Flows(f))
 	if err != nil {

@@ -42,7 +42,8 @@ func (a *Agent) prepareServices() {
 		}
 	})
 	a.slices.OnChange(func(_ string, before, after *kube.EndpointSlice) {
-		if s, ok := a.services.Get(serviceOf(before, after)); ok && isLocal(s) && (a.hasHost(before) || a.hasHost(after)) {
+		s, ok := a.services.Get(serviceOf(before, after))
+		if ok && isLocal(s) && (before == nil || after == nil || a.hasHost(before) || a.hasHost(after)) {
 			a.loops.gateway.Wake()
 		}
 	})
@@ -104,6 +105,11 @@ func (a *Agent) flowsFirst(ctx context.Context) {
 	if a.cfg.GatewayMode == names.GatewayModeShared {
 		a.loops.gateway.Settle(ctx)
 	}
+}
+
+// decided are the services for which it is known by which way packets from outside reach them.
+func (a *Agent) decided() []*kube.Service {
+	return slices.DeleteFunc(a.services.All(), func(s *kube.Service) bool { return s.Undecided(a.endpoints.Of(s.Key())) })
 }
 
 // frontends are the ports at which the gateway router answers for services. The userspace datapath lets a packet pass

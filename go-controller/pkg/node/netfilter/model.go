@@ -10,6 +10,9 @@ import (
 
 // ServiceRules returns the rules of a service, in a stable order. Whatever has a plain cluster IP alone has none: OVN serves it.
 func ServiceRules(s *kube.Service, slices []*kube.EndpointSlice, f Facts) []Rule {
+	if s.Undecided(slices) {
+		return nil
+	}
 	var out []Rule
 	for _, clusterIP := range s.ClusterIPs {
 		if !f.serves(clusterIP.Is4()) {

@@ -177,3 +177,18 @@ func TestLedger(t *testing.T) {
 	l.Set("ns/b", nil)
 	expect("nobody", "", 1)
 }
+
+// With the policy Local it depends on the endpoints by which way packets come, so nothing is chosen before they are known.
+func TestLocalServiceWaitsForItsSlices(t *testing.T) {
+	local := service(func(s *kube.Service) { s.ExternalLocal, s.Selects = true, true })
+	if got := texts(ServiceRules(local, nil, testFacts())); len(got) != 0 {
+		t.Errorf("without slices: %q", got)
+	}
+	if got := ServiceRules(local, endpoints(), testFacts()); len(got) == 0 {
+		t.Error("no rules with a slice")
+	}
+	manual := service(func(s *kube.Service) { s.ExternalLocal = true })
+	if got := ServiceRules(manual, nil, testFacts()); len(got) == 0 {
+		t.Error("no rules for a service whose slices nobody makes")
+	}
+}
