@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Labels is a canonical label selector: selectors that say the same in other words or in another order have the same String.
@@ -35,10 +36,12 @@ func ParseLabels(in *metav1.LabelSelector) (Labels, error) {
 		r := requirement{key: e.Key, operator: e.Operator, values: slices.Clone(e.Values)}
 		slices.Sort(r.values)
 		r.values = slices.Compact(r.values)
-		if err := r.check(); err != nil {
+		l.requirements = append(l.requirements, r)
+	}
+	for i := range l.requirements {
+		if err := l.requirements[i].check(); err != nil {
 			return Labels{}, err
 		}
-		l.requirements = append(l.requirements, r)
 	}
 	compare := func(a, b requirement) int { return strings.Compare(a.String(), b.String()) }
 	slices.SortFunc(l.requirements, compare)
@@ -51,6 +54,8 @@ func ParseLabels(in *metav1.LabelSelector) (Labels, error) {
 	return l, nil
 }
 
+// check refuses what is no condition on labels. Keys and values have to be ones that a label can have: others could make two selectors look the same as texts.
+// The API server lets some through.
 func (r requirement) check() error {
 	switch r.operator {
 	case metav1.LabelSelectorOpIn, metav1.LabelSelectorOpNotIn:
@@ -64,8 +69,13 @@ func (r requirement) check() error {
 	default:
 		return fmt.Errorf("label %q: operator %q is none of In, NotIn, Exists, DoesNotExist", r.key, r.operator)
 	}
-	if r.key == "" {
-		return fmt.Errorf("a condition on labels names no label")
+	if problems := validation.IsQualifiedName(r.key); len(problems) > 0 {
+		return fmt.Errorf("%q is no label's key: %s", r.key, strings.Join(problems, "; "))
+	}
+	for _, v := range r.values {
+		if problems := validation.IsValidLabelValue(v); len(problems) > 0 {
+			return fmt.Errorf("label %q: no label has the value %q: %s", r.key, v, strings.Join(problems, "; "))
+		}
 	}
 	return nil
 }

@@ -48,16 +48,23 @@ func TestLabelsThatMakeNoSense(t *testing.T) {
 	for _, r := range []metav1.LabelSelectorRequirement{
 		{Key: "a", Operator: "Near"}, {Key: "a", Operator: metav1.LabelSelectorOpIn}, {Key: "a", Operator: metav1.LabelSelectorOpNotIn},
 		{Key: "a", Operator: metav1.LabelSelectorOpExists, Values: []string{"x"}}, {Operator: metav1.LabelSelectorOpExists},
+		// Would read as "a!=x,y", like another selector, and as a port.
+		{Key: "a", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"x,y"}}, {Key: "a", Operator: metav1.LabelSelectorOpIn, Values: []string{"b TCP/http=80"}},
+		{Key: "a,b", Operator: metav1.LabelSelectorOpExists},
 	} {
 		if l, err := ParseLabels(&metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{r}}); err == nil {
 			t.Errorf("%+v is read as %q, want an error", r, l)
 		}
+	}
+	if l, err := ParseLabels(&metav1.LabelSelector{MatchLabels: map[string]string{"a": "1,b=2"}}); err == nil {
+		t.Errorf("a label with a comma is read as %q, want an error", l)
 	}
 }
 
 // FuzzLabels holds what is matched against Kubernetes' own implementation.
 func FuzzLabels(f *testing.F) {
 	f.Add("app", "web", uint8(0), "tier", "a", "b", uint8(1), "app", "web", "tier", "a")
+	f.Add("app", "web", uint8(1), "tier", "x,y", "z", uint8(2), "app", "web", "tier", "x")
 	f.Add("app", "", uint8(3), "app", "x", "", uint8(2), "app", "", "other", "y")
 	operators := []metav1.LabelSelectorOperator{metav1.LabelSelectorOpIn, metav1.LabelSelectorOpNotIn, metav1.LabelSelectorOpExists, metav1.LabelSelectorOpDoesNotExist, "Near"}
 	f.Fuzz(func(t *testing.T, k1, v1 string, op1 uint8, k2, v2, v3 string, op2 uint8, l1, w1, l2, w2 string) {
@@ -66,15 +73,23 @@ func FuzzLabels(f *testing.F) {
 		}}
 		theirs, err := metav1.LabelSelectorAsSelector(s)
 		ours, ourErr := ParseLabels(s)
-		if err != nil {
-			return // They refuse more: what is no label at all.
+		if (err != nil) != (ourErr != nil) {
+			t.Fatalf("%+v: %v, want %v", s, ourErr, err)
 		}
-		if ourErr != nil {
-			t.Fatalf("%+v is refused: %v", s, ourErr)
+		if err != nil {
+			return
 		}
 		set := labels.Set{l1: w1, l2: w2}
 		if got, want := ours.Matches(set), theirs.Matches(set); got != want {
 			t.Errorf("%s on %v: %v, want %v", ours, set, got, want)
+		}
+		// The text says all, so selectors with the same text select the same.
+		read, err := labels.Parse(ours.String())
+		if err != nil {
+			t.Fatalf("%q cannot be read: %v", ours, err)
+		}
+		if got, want := ours.Matches(set), read.Matches(set); got != want {
+			t.Errorf("%s on %v: %v, but its text says %v", ours, set, got, want)
 		}
 		if need, ok := ours.needs(); ok && ours.Matches(set) && set[need.key] != need.value {
 			t.Errorf("%s matches %v without %v", ours, set, need)
