@@ -123,6 +123,7 @@ func (c externalCheck) localHostEndpoint() {
 	for _, is4 := range c.families() {
 		for proto, at := range nodePorts(s) {
 			c.mustSpread(c.outside, proto, port(c.nodes[0].Address(is4), at), c.Nodes()[0])
+			c.mustSeeOutside(proto, port(c.nodes[0].Address(is4), at))
 		}
 	}
 }
@@ -233,10 +234,7 @@ func (c externalCheck) externalTrafficLocal() {
 		for i, backend := range c.backends {
 			for proto, at := range nodePorts(s) {
 				c.mustSpread(c.outside, proto, port(c.nodes[i].Address(is4), at), backend)
-				seen, err := c.clientSeen(proto, port(c.nodes[i].Address(is4), at))
-				if err != nil || seen != c.outsideAddress(is4) {
-					c.Errorf("a backend on %s saw %v over %s, want the client's own address %s (%v)", c.nodes[i], seen, proto, c.outsideAddress(is4), err)
-				}
+				c.mustSeeOutside(proto, port(c.nodes[i].Address(is4), at))
 			}
 		}
 		for proto, at := range nodePorts(s) {
@@ -245,6 +243,15 @@ func (c externalCheck) externalTrafficLocal() {
 				c.Errorf("%s, which has no backend, answers over %s: %s", without, proto, name)
 			}
 		}
+	}
+}
+
+// mustSeeOutside wants the backend at an address to see the client's own address.
+func (c externalCheck) mustSeeOutside(proto string, at netip.AddrPort) {
+	c.Helper()
+	want := c.outsideAddress(at.Addr().Is4())
+	if seen, err := c.clientSeen(proto, at); err != nil || seen != want {
+		c.Errorf("the backend at %s saw %v over %s, want the client's own address %s (%v)", at, seen, proto, want, err)
 	}
 }
 
