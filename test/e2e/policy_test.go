@@ -243,7 +243,7 @@ func (c policyLab) deleteChurned(namespaces []string, i int) {
 	now, name := int64(0), fmt.Sprint("churn-", i%4, "-", i)
 	for _, n := range namespaces {
 		if c.seen.pod(n, name) != nil {
-			(&env{T: c.T, lab: c.lab, ctx: c.ctx, ns: n}).ready(30*time.Second, name)
+			(&env{T: c.T, lab: c.lab, ctx: c.ctx, ns: n}).ready(time.Minute, name)
 			c.must(c.client.CoreV1().Pods(n).Delete(c.ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
 		}
 	}

@@ -24,7 +24,7 @@ const (
 	probers   = 48
 	probeTime = 400 * time.Millisecond
 	// settleTime is how long the lab has to become what the oracle says.
-	settleTime = 30 * time.Second
+	settleTime = time.Minute
 )
 
 // policyPorts are served, over TCP and UDP, by all ends of a matrix.
