@@ -178,7 +178,9 @@ func (b *bench) withProxy(ctx context.Context) (err error) {
 func (b *bench) compare(context.Context) error {
 	ours, theirs := b.p50["ovnkube"], b.p50[kubeProxy]
 	last := len(b.Others) - 1
-	b.Result.Add(fmt.Sprintf("ovnkube ÷ kube-proxy, %d other services, created → answered, p50", b.Others[last]), ours[last]/theirs[last], report.Ratio).AtMost(1)
+	if len(theirs) > last {
+		b.Result.Add(fmt.Sprintf("ovnkube ÷ kube-proxy, %d other services, created → answered, p50", b.Others[last]), ours[last]/theirs[last], report.Ratio).AtMost(1)
+	}
 	b.Result.Add(fmt.Sprintf("ovnkube: p50 with %d ÷ with %d other services", b.Others[last], b.Others[0]), ours[last]/ours[0], report.Ratio)
 	return nil
 }

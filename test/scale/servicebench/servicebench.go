@@ -26,7 +26,7 @@ type Options struct {
 	Others []int
 	// Created and Deleted are how many services are measured at each of them.
 	Created, Deleted int
-	// ProxyCreated and ProxyDeleted are the same for kube-proxy, which takes longer.
+	// ProxyCreated and ProxyDeleted are the same for kube-proxy, which takes longer. Zero: it is not measured.
 	ProxyCreated, ProxyDeleted int
 	// Changes is how many times an endpoint is replaced by another one with the most other services.
 	Changes int
@@ -105,7 +105,9 @@ func (b *bench) phases() []inlab.Phase {
 		if i == len(b.Others)-1 && b.Changes > 0 {
 			out = append(out, inlab.Phase{Name: name + ", endpoint changes", Do: b.changes})
 		}
-		out = append(out, inlab.Phase{Name: name + ", kube-proxy", Do: b.proxied})
+		if b.ProxyCreated > 0 {
+			out = append(out, inlab.Phase{Name: name + ", kube-proxy", Do: b.proxied})
+		}
 	}
 	return append(out, inlab.Phase{Name: "compare", Do: b.compare})
 }

@@ -42,12 +42,17 @@ func jobs() []job {
 			return cnibench.Run(ctx, c)
 		}})
 	}
-	return append(all, job{latencyID, latencyTitle, func(ctx context.Context, env scenario.Env) (*report.Result, error) {
-		return servicebench.Run(ctx, servicebench.Options{
-			Options: inlab.Options{ID: latencyID, Title: latencyTitle, Root: env.Root, BinDir: filepath.Dir(env.Master)},
-			Others:  []int{0, 500, 1000}, Created: 100, Deleted: 20, ProxyCreated: 15, ProxyDeleted: 8, Changes: 100,
-		})
-	}}, job{datapathID, datapathTitle, func(ctx context.Context, env scenario.Env) (*report.Result, error) {
+	for _, s := range []servicebench.Options{
+		{Options: inlab.Options{ID: "service-latency", Title: "Services in the lab, two nodes, with kube-proxy (nftables) beside"}, ProxyCreated: 15, ProxyDeleted: 8},
+		{Options: inlab.Options{ID: "service-latency-debian13", Title: "Services in the lab, two nodes, OVN of Debian 13", Debian: "trixie"}},
+	} {
+		all = append(all, job{s.ID, s.Title, func(ctx context.Context, env scenario.Env) (*report.Result, error) {
+			s.Root, s.BinDir = env.Root, filepath.Dir(env.Master)
+			s.Others, s.Created, s.Deleted, s.Changes = []int{0, 500, 1000}, 100, 20, 100
+			return servicebench.Run(ctx, s)
+		}})
+	}
+	return append(all, job{datapathID, datapathTitle, func(ctx context.Context, env scenario.Env) (*report.Result, error) {
 		return datapath.Run(ctx, datapath.Options{
 			Options: inlab.Options{ID: datapathID, Title: datapathTitle, Root: env.Root, BinDir: filepath.Dir(env.Master)},
 			Rounds:  9, Turn: time.Second,
@@ -55,10 +60,7 @@ func jobs() []job {
 	}})
 }
 
-const (
-	latencyID, latencyTitle   = "service-latency", "Services in the lab, two nodes, with kube-proxy (nftables) beside"
-	datapathID, datapathTitle = "datapath", "Data path in the lab, two nodes, userspace Open vSwitch"
-)
+const datapathID, datapathTitle = "datapath", "Data path in the lab, two nodes, userspace Open vSwitch"
 
 // order is what the outer process tells the one in the namespaces.
 type order struct {
