@@ -47,6 +47,8 @@ type policies struct {
 	lastStep int
 	// started: pods are looked at already, and have to be woken when what they are to policies changes.
 	started bool
+	// woken are the pods that have not been handed in since.
+	woken map[string]struct{}
 }
 
 // policyOptions are the surroundings of policies.
@@ -66,8 +68,11 @@ type policyOptions struct {
 // policyState is a policy's way from one version to the next.
 type policyState struct {
 	current *version // nil: none is in effect
-	turn    int      // counts changes, so that a step of one that is out of date does nothing
 	enters  *version
+	// former are versions whose pods may not all have left what isolates them: their rules stay.
+	former []*version
+	// turn counts changes, so that a step of one that is out of date does nothing; activated is that of the last one that was activated.
+	turn, activated int
 }
 
 // version is a policy as it was translated at some time, with all that it uses.
@@ -88,7 +93,7 @@ func newPolicies(o policyOptions) *policies {
 	p := &policies{
 		policyOptions: o, states: map[string]*policyState{}, collectives: map[*selector.Set]*collective{},
 		namespaces: map[string]*policyNamespace{}, followers: map[*selector.Set]map[string]int{},
-		complaints: complaints{}, steps: map[string]func(){},
+		complaints: complaints{}, steps: map[string]func(){}, woken: map[string]struct{}{},
 	}
 	p.index = selector.NewIndex(p.numbersChanged)
 	return p
@@ -120,8 +125,23 @@ func (p *policies) rebuild(pods []*kube.Pod) error {
 }
 
 // pod takes a pod as it is now, and podGone one that has no port any more.
-func (p *policies) pod(pod *kube.Pod)   { p.index.SetPod(policy.IndexedPod(pod)) }
-func (p *policies) podGone(name string) { p.index.DeletePod(name) }
+func (p *policies) pod(pod *kube.Pod) {
+	delete(p.woken, pod.Key())
+	p.index.SetPod(policy.IndexedPod(pod))
+}
+
+func (p *policies) podGone(name string) {
+	delete(p.woken, name)
+	p.index.DeletePod(name)
+}
+
+// wakePod lets a pod be handed in again.
+func (p *policies) wakePod(name string) {
+	if p.started {
+		p.woken[name] = struct{}{}
+		p.wake(key{podKey, name})
+	}
+}
 
 // membership is what a pod is to policies now.
 func (p *policies) membership(pod string) policy.Membership {
@@ -201,14 +221,14 @@ func (p *policies) replace(name string, st *policyState, next *version) {
 	st.turn++
 	turn, given := st.turn, st.enters
 	st.enters = next
-	woken := false
 	if next != nil {
-		woken = p.enter(next)
+		p.enter(next)
 	}
 	if given != nil { // Was never in effect.
-		p.after(p.leavePeers(given), func() { p.drop(name, given) })
+		p.leavePeers(given)
+		p.after(func() { p.drop(name, given) })
 	}
-	p.after(woken, func() {
+	p.after(func() {
 		if st.turn == turn {
 			p.activate(name, st)
 		}
@@ -218,47 +238,56 @@ func (p *policies) replace(name string, st *policyState, next *version) {
 // activate puts what enters in the place of what is in effect.
 func (p *policies) activate(name string, st *policyState) {
 	old, next := st.current, st.enters
-	st.current, st.enters = next, nil
-	p.want(policyOwner(name), transition(old, next))
-	woken := next != nil && p.join(next)
-	woken = old != nil && p.leave(old) || woken
-	p.after(woken, func() {
-		if st.current == next {
-			if next == nil {
-				p.remove(policyOwner(name))
-				if st.enters == nil && p.states[name] == st {
-					delete(p.states, name)
-				}
-			} else {
-				p.want(policyOwner(name), next.desired)
-			}
-		}
-		if old != nil {
-			p.after(p.leavePeers(old), func() { p.drop(name, old) })
-		}
-	})
+	st.current, st.enters, st.activated = next, nil, st.turn
+	if old != nil {
+		st.former = append(st.former, old)
+	}
+	p.want(policyOwner(name), st.desired())
+	if next != nil {
+		p.join(next, 1)
+	}
+	if old != nil {
+		p.join(old, -1)
+	}
+	p.after(func() { p.finish(name, st, old) })
 }
 
-// transition are the rows while pods leave what they were members of: rules that were in effect for other pods stay until those have left
-// the groups that isolate them.
-func transition(old, next *version) nbstate.Desired {
-	switch {
-	case next == nil && old == nil:
-		return nbstate.Desired{}
-	case next == nil:
-		return old.desired
-	case old == nil || old.groups[0] == next.groups[0] && old.policy.Ingress == next.policy.Ingress && old.policy.Egress == next.policy.Egress:
-		return next.desired
+// finish ends what was in effect before, if anything was: its pods have left.
+func (p *policies) finish(name string, st *policyState, old *version) {
+	if old != nil {
+		st.former = slices.DeleteFunc(st.former, func(v *version) bool { return v == old })
+		p.want(policyOwner(name), st.desired())
+		p.leavePeers(old)
+		p.after(func() { p.drop(name, old) })
 	}
-	out := nbstate.Desired{Rows: slices.Clone(next.desired.Rows), Members: slices.Clone(next.desired.Members)}
-	for _, r := range old.desired.Rows {
-		if !slices.ContainsFunc(out.Rows, func(n nbstate.Row) bool { return n.ID == r.ID }) {
-			out.Rows = append(out.Rows, r)
+	if st.current == nil && len(st.former) == 0 && st.activated == st.turn {
+		delete(p.states, name)
+	}
+}
+
+// desired are the rows of the version in effect, and of those before it that are not finished.
+func (st *policyState) desired() nbstate.Desired {
+	versions := slices.Clone(st.former)
+	if st.current != nil {
+		versions = append(versions, st.current)
+	}
+	if len(versions) == 1 {
+		return versions[0].desired
+	}
+	var out nbstate.Desired
+	rows, members := map[string]struct{}{}, map[nbstate.Member]struct{}{}
+	for _, v := range slices.Backward(versions) {
+		for _, r := range v.desired.Rows {
+			if _, ok := rows[r.ID]; !ok {
+				rows[r.ID] = struct{}{}
+				out.Rows = append(out.Rows, r)
+			}
 		}
-	}
-	for _, m := range old.desired.Members {
-		if !slices.Contains(out.Members, m) {
-			out.Members = append(out.Members, m)
+		for _, m := range v.desired.Members {
+			if _, ok := members[m]; !ok {
+				members[m] = struct{}{}
+				out.Members = append(out.Members, m)
+			}
 		}
 	}
 	return out
@@ -276,9 +305,9 @@ func (p *policies) want(owner nbstate.Owner, d nbstate.Desired) {
 	}
 }
 
-// after runs a step when the pods that were woken have been handed in: at once when none was.
-func (p *policies) after(woken bool, step func()) {
-	if !woken {
+// after runs a step when the pods that were woken have been handed in, by whatever: at once when all were.
+func (p *policies) after(step func()) {
+	if len(p.woken) == 0 {
 		step()
 		return
 	}

@@ -50,15 +50,11 @@ func (c *collective) addTo(m *policy.Membership) {
 	m.Egress = m.Egress || c.out > 0
 }
 
-// wakeMembers lets the pods be handed in again, and tells whether there are any.
-func (p *policies) wakeMembers(c *collective) bool {
-	if !p.started || c.set.Len() == 0 {
-		return false
-	}
+// wakeMembers lets the pods be handed in again.
+func (p *policies) wakeMembers(c *collective) {
 	for pod := range c.set.Members {
-		p.wake(key{podKey, pod})
+		p.wakePod(pod)
 	}
-	return true
 }
 
 func (c *collective) groupOwner() nbstate.Owner {
@@ -69,79 +65,50 @@ func (c *collective) peersOwner() nbstate.Owner {
 	return nbstate.Owner{Kind: names.OwnerPolicyPeers, Name: c.set.Key()}
 }
 
-// enter makes the groups and sets that a version needs, and its peers members of theirs. Like join, leave and leavePeers it tells whether pods were woken.
-func (p *policies) enter(v *version) bool {
+// enter makes the groups and sets that a version needs, and its peers members of theirs.
+func (p *policies) enter(v *version) {
 	for _, c := range v.groups {
 		if c.group.rows++; c.group.rows == 1 {
 			p.want(c.groupOwner(), policy.GroupRows(c.set.Selector))
 		}
 	}
-	woken := false
 	for _, c := range v.peers {
 		if c.peers.rows++; c.peers.rows == 1 {
 			p.want(c.peersOwner(), policy.PeerRows(c.set.Selector, p.families))
 		}
-		if c.peers.members++; c.peers.members == 1 {
-			woken = p.wakeMembers(c) || woken
-		}
+		p.count(c, &c.peers.members, 1)
 	}
 	p.isolate(v, 1)
-	return woken
 }
 
-// join makes pods members of a version's groups and isolates those that it is about.
-func (p *policies) join(v *version) bool {
-	woken := false
+// join makes pods members of a version's groups and isolates those that it is about (by is 1), or undoes that (-1).
+func (p *policies) join(v *version, by int) {
 	for _, c := range v.groups {
-		if c.group.members++; c.group.members == 1 {
-			woken = p.wakeMembers(c) || woken
-		}
+		p.count(c, &c.group.members, by)
 	}
 	own := v.groups[0]
 	if v.policy.Ingress {
-		if own.in++; own.in == 1 {
-			woken = p.wakeMembers(own) || woken
-		}
+		p.count(own, &own.in, by)
 	}
 	if v.policy.Egress {
-		if own.out++; own.out == 1 {
-			woken = p.wakeMembers(own) || woken
-		}
+		p.count(own, &own.out, by)
 	}
-	return woken
-}
-
-// leave undoes join.
-func (p *policies) leave(v *version) bool {
-	woken := false
-	for _, c := range v.groups {
-		if c.group.members--; c.group.members == 0 {
-			woken = p.wakeMembers(c) || woken
-		}
-	}
-	own := v.groups[0]
-	if v.policy.Ingress {
-		if own.in--; own.in == 0 {
-			woken = p.wakeMembers(own) || woken
-		}
-	}
-	if v.policy.Egress {
-		if own.out--; own.out == 0 {
-			woken = p.wakeMembers(own) || woken
-		}
-	}
-	return woken
 }
 
 // leavePeers takes the peers of a version out of their sets, where no other needs them there.
-func (p *policies) leavePeers(v *version) bool {
-	woken := false
+func (p *policies) leavePeers(v *version) {
 	for _, c := range v.peers {
-		if c.peers.members--; c.peers.members == 0 {
-			woken = p.wakeMembers(c) || woken
-		}
+		p.count(c, &c.peers.members, -1)
 	}
-	return woken
+}
+
+// count changes a count of those who need something of the pods of c, which are woken when the first comes or the last goes.
+func (p *policies) count(c *collective, users *int, by int) {
+	before := *users > 0
+	*users += by
+	if before != (*users > 0) {
+		p.wakeMembers(c)
+	}
 }
 
 // drop gives up all that a version uses. Its pods have left.

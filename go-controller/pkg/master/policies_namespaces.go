@@ -59,10 +59,8 @@ func (p *policies) reconcileNamespace(name string) {
 		pods = p.index.DeleteNamespace(name)
 		p.complaints.forget(key{policyKey, name})
 	}
-	if p.started {
-		for _, pod := range pods {
-			p.wake(key{podKey, pod})
-		}
+	for _, pod := range pods {
+		p.wakePod(pod)
 	}
 	ns := p.namespace(name)
 	if ns.logging != logging {

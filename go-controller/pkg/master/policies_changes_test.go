@@ -1,0 +1,52 @@
+package master
+
+import (
+	"context"
+	"testing"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// A number and a name that stands for it are the same to a pod, also while a rule changes from one to the other.
+func TestRuleChangesFromNumberToName(t *testing.T) {
+	w := newPolicyWorld(t)
+	w.putPod("ns1", "x", map[string]string{"app": "a"})
+	w.putPod("ns1", "y", nil)
+	w.settle()
+	put := func(port intstr.IntOrString) func() {
+		return func() {
+			w.putPolicy("ns1", "p", networkingv1.NetworkPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "a"}},
+				Ingress: []networkingv1.NetworkPolicyIngressRule{{Ports: []networkingv1.NetworkPolicyPort{{Port: &port}}}}})
+		}
+	}
+	w.change(t, "policy with a number", put(intstr.FromInt32(80)))
+	w.change(t, "policy with a name", put(intstr.FromString("http")))
+	w.change(t, "policy with a number again", put(intstr.FromInt32(80)))
+}
+
+// A change that is overtaken on its way takes no right away that was there before and is there in the end.
+func TestPolicyThatIsOvertaken(t *testing.T) {
+	w := newPolicyWorld(t)
+	w.putPod("ns1", "x", map[string]string{"app": "a"})
+	w.putPod("ns1", "y", map[string]string{"app": "b"})
+	w.settle()
+	put := func(label string) {
+		var rules []networkingv1.NetworkPolicyIngressRule
+		if label == "a" {
+			rules = []networkingv1.NetworkPolicyIngressRule{{}}
+		}
+		w.putPolicy("ns1", "p", networkingv1.NetworkPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": label}}, Ingress: rules})
+	}
+	w.change(t, "policy about x", func() { put("a") })
+	w.change(t, "policy about y, twice", func() {
+		put("b")
+		w.engine.worker.RunOne(context.Background()) // It is in effect; x and y are still to be looked at.
+		w.store.changed()
+		nobody := networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"none": ""}}}
+		w.putPolicy("ns1", "p", networkingv1.NetworkPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "b"}},
+			Ingress: []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{nobody}}}})
+		w.engine.policy.reconcile("ns1/p") // Before the pods' turn.
+	})
+}
