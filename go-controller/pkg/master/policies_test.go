@@ -174,3 +174,25 @@ func TestNamespaceThatIsNotKnown(t *testing.T) {
 		}
 	}
 }
+
+// A new master never wants a live pod's port without its memberships: should somebody delete the row before the pod's turn, it would come back open.
+func TestPortsAreAdoptedWithMemberships(t *testing.T) {
+	h := newTest(t)
+	h.addNode("n1")
+	h.addPod("a", "n1")
+	h.putPolicy("p", `{podSelector: {}, ingress: [{from: [{podSelector: {}}]}]}`)
+	h.start()
+	h.settle()
+	h.start()
+	h.store.Read(func(v nbstate.View) {
+		o, _ := v.Owner(podOwner("ns/a"))
+		if n := len(o.Desired.Members); n != 4 { // Switch, policy's group, isolation, address.
+			t.Errorf("before its turn the pod has %d memberships, want 4", n)
+		}
+	})
+	before := h.store.Generation(podOwner("ns/a"))
+	h.settle()
+	if h.store.Generation(podOwner("ns/a")) != before {
+		t.Error("the pod's turn changed its rows")
+	}
+}

@@ -161,9 +161,16 @@ func (e *engine) rebuildPorts(ports []observedPort) {
 		// The store gets to know each row that is there, so that it can tell when it is gone.
 		namespace, name := names.SplitObjectName(p.key)
 		former := &kube.Pod{Namespace: namespace, Name: name, UID: p.uid, Node: p.node}
-		known := e.adopt(podOwner(p.key), podrows.Rows(former, p.Attachment))
-		if a := e.readopt(n, p, live(p)); a != nil {
+		rows, pod := podrows.Rows(former, p.Attachment), live(p)
+		var members []nbstate.Member
+		if pod != nil { // Should somebody delete the row before the pod's turn, it comes back with them.
+			members = e.policy.membership(p.key).Members(namespace, names.PodLogicalPort(namespace, name), p.Addresses)
+			rows.Members = append(rows.Members, members...)
+		}
+		known := e.adopt(podOwner(p.key), rows)
+		if a := e.readopt(n, p, pod); a != nil {
 			a.written = known && slices.Equal(a.Addresses, p.Addresses) && a.MAC.String() == p.MAC.String()
+			a.members = members
 		}
 	}
 }
