@@ -278,11 +278,9 @@ func (e *engine) ref(owner nbstate.Owner) (kube.Ref, bool) {
 		if s, ok := e.services.Get(owner.Name); ok {
 			return s.Ref(), true
 		}
-	case names.OwnerNetworkPolicy:
-		if p, ok := e.policies.Get(owner.Name); ok {
-			return p.Ref(), true
-		}
-	case names.OwnerNode, names.OwnerNodeVariables:
+	case names.OwnerNetworkPolicy, names.OwnerIsolation, names.OwnerPolicyGroup, names.OwnerPolicyPeers:
+		return e.policy.ref(owner)
+	case names.OwnerNode, names.OwnerNodeVariables, names.OwnerNodePolicy:
 		if n, ok := e.nodes.Get(owner.Name); ok {
 			return n.Ref(), true
 		}

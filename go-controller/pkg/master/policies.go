@@ -2,6 +2,7 @@ package master
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -336,4 +337,42 @@ func (p *policies) complain(about kube.Ref, reason string, problems []string) {
 	if p.complaints.news(k, reason, string(about.UID)+message) {
 		p.events.Warn(about, reason, message)
 	}
+}
+
+// ref finds the object whose user is to know of trouble with an owner's rows. For what policies share it is one of them.
+func (p *policies) ref(owner nbstate.Owner) (kube.Ref, bool) {
+	name := owner.Name
+	switch owner.Kind {
+	case names.OwnerIsolation:
+		if p.policyOptions.namespaces == nil {
+			return kube.Ref{}, false
+		}
+		n, ok := p.policyOptions.namespaces.Get(name)
+		if !ok {
+			return kube.Ref{}, false
+		}
+		return n.Ref(), true
+	case names.OwnerPolicyGroup, names.OwnerPolicyPeers:
+		name = p.userOf(owner)
+	}
+	if np, ok := p.policies.Get(name); ok {
+		return np.Ref(), true
+	}
+	return kube.Ref{}, false
+}
+
+// userOf is the name of a policy that needs a group or set, the first by name.
+func (p *policies) userOf(owner nbstate.Owner) string {
+	for _, name := range slices.Sorted(maps.Keys(p.states)) {
+		for _, v := range []*version{p.states[name].current, p.states[name].enters} {
+			if v == nil {
+				continue
+			}
+			uses := func(c *collective) bool { return c.groupOwner() == owner || c.peersOwner() == owner }
+			if slices.ContainsFunc(v.groups, uses) || slices.ContainsFunc(v.peers, uses) {
+				return name
+			}
+		}
+	}
+	return ""
 }

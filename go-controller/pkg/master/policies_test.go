@@ -1,6 +1,7 @@
 package master
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -194,5 +195,30 @@ func TestPortsAreAdoptedWithMemberships(t *testing.T) {
 	h.settle()
 	if h.store.Generation(podOwner("ns/a")) != before {
 		t.Error("the pod's turn changed its rows")
+	}
+}
+
+// Whose rows the database refuses is told about it: nobody reads log lines to learn that his pods are open.
+func TestRefusedRowsOfPoliciesAreTold(t *testing.T) {
+	h := newTest(t)
+	h.start()
+	h.namespaces.Put(&kube.Namespace{Name: "ns", UID: "ns"})
+	for _, c := range []struct {
+		owner nbstate.Owner
+		want  string
+	}{
+		{isolationOwner("ns"), "NorthboundWriteFailed ns"},
+		{nbstate.Owner{Kind: names.OwnerPolicyGroup, Name: "ns: "}, "NorthboundWriteFailed ns/p"},
+		{nbstate.Owner{Kind: names.OwnerPolicyPeers, Name: "{}: "}, "NorthboundWriteFailed ns/p"},
+		{policyOwner("ns/p"), "NorthboundWriteFailed ns/p"},
+	} {
+		h.db.refuse = map[nbstate.Owner]error{c.owner: errors.New("no")}
+		h.putPolicy("p", `{podSelector: {}, ingress: [{from: [{namespaceSelector: {}}]}]}`)
+		h.settle()
+		h.wantEvents(c.want)
+		h.db.refuse = nil
+		h.policies.Remove("ns/p")
+		h.settle()
+		h.events = nil
 	}
 }
