@@ -102,6 +102,10 @@ func (p *Policy) directions(spec *networkingv1.NetworkPolicySpec) {
 			p.problem("policyTypes: %q is neither Ingress nor Egress", t)
 		}
 	}
+	if !p.Ingress && !p.Egress {
+		p.problem("policyTypes: no direction is named: pods are isolated in both")
+		p.Ingress, p.Egress = true, true
+	}
 }
 
 func (p *Policy) rule(ingress bool, index int, peers []networkingv1.NetworkPolicyPeer, ports []networkingv1.NetworkPolicyPort) {

@@ -169,3 +169,17 @@ func TestParseLogging(t *testing.T) {
 		}
 	}
 }
+
+// A policy whose types mean nothing isolates in both directions; what its sections allow is allowed.
+func TestUnknownPolicyTypes(t *testing.T) {
+	p := Parse(&kube.NetworkPolicy{Namespace: "ns", Name: "p", Spec: networkingv1.NetworkPolicySpec{
+		PolicyTypes: []networkingv1.PolicyType{"ingress"}, Ingress: []networkingv1.NetworkPolicyIngressRule{{}},
+	}})
+	if !p.Ingress || !p.Egress || len(p.Rules) != 1 || len(p.Problems) != 2 {
+		t.Errorf("isolated %v %v, %d rules, problems %v; want both, one, two", p.Ingress, p.Egress, len(p.Rules), p.Problems)
+	}
+	p = Parse(&kube.NetworkPolicy{Namespace: "ns", Name: "p", Spec: networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{"Ingress", "Sideways"}}})
+	if !p.Ingress || p.Egress || len(p.Problems) != 1 {
+		t.Errorf("isolated %v %v, problems %v; want ingress, one problem", p.Ingress, p.Egress, p.Problems)
+	}
+}
