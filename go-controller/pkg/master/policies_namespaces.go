@@ -2,7 +2,6 @@ package master
 
 import (
 	"net/netip"
-	"slices"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
@@ -101,7 +100,7 @@ func (e *engine) nodePolicies(name string) error {
 		e.policy.nodeGone(name)
 		return nil
 	}
-	addresses := slices.Clone(e.hosts.of(name))
+	addresses := e.hosts.all(name)
 	for _, s := range n.subnets {
 		addresses = append(addresses, addr.Management(s))
 	}

@@ -222,3 +222,20 @@ func TestRefusedRowsOfPoliciesAreTold(t *testing.T) {
 		h.events = nil
 	}
 }
+
+// Two hosts may have the same address, that of a container bridge, say: each reaches its own pods with it.
+func TestHostsWithTheSameAddressReachTheirPods(t *testing.T) {
+	h := newTest(t)
+	h.start()
+	for _, node := range []string{"n1", "n2"} {
+		h.addNode(node)
+		h.annotateNode(node, map[string]string{names.HostCIDRsAnnotation: `["172.17.0.1/16"]`})
+	}
+	h.settle()
+	for _, node := range []string{"n1", "n2"} {
+		match := h.db.rows[nodePolicyOwner(node)].Rows[0].Model.(*nbdb.ACL).Match
+		if !strings.Contains(match, "172.17.0.1") {
+			t.Errorf("%s: 172.17.0.1 is not in %s", node, match)
+		}
+	}
+}
