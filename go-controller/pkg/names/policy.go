@@ -72,17 +72,12 @@ func PolicyPortGroup(key string) string { return "np_" + digest(key) }
 // PeerAddressSet holds the addresses of a family of the pods that key, a canonical selector, selects.
 func PeerAddressSet(key string, v4 bool) string { return "peer_" + digest(key) + familySuffix(v4) }
 
-// IsolationPortGroup has the pods of a namespace that policies isolate in a direction.
+// IsolationPortGroup has the pods of a namespace that policies isolate in a direction. Its ACL, which does, has the same ID.
 func IsolationPortGroup(namespace string, ingress bool) string {
 	if ingress {
 		return "deny_in_" + digest(namespace)
 	}
 	return "deny_out_" + digest(namespace)
-}
-
-// IsolationACL is the rule that isolates the pods of IsolationPortGroup.
-func IsolationACL(namespace string, ingress bool) string {
-	return IsolationPortGroup(namespace, ingress)
 }
 
 func familySuffix(v4 bool) string {

@@ -35,13 +35,13 @@ func IsolationRows(namespace string, ingress, egress bool, logging Logging) nbst
 		if in && !ingress || !in && !egress {
 			continue
 		}
-		group, id := names.IsolationPortGroup(namespace, in), names.IsolationACL(namespace, in)
+		group := names.IsolationPortGroup(namespace, in) // The rule's ID, too.
 		// Whatever it is, also what is not IP: allowed is only what a rule names.
 		acl := newACL(in, nbdb.ACLActionDrop, names.ACLPolicyDeny, end(in)+" == @"+group)
 		logging.apply(acl, aclName(namespace, direction(in)), logging.Deny)
 		acl.ExternalIDs = map[string]string{names.ACLDirectionKey: direction(in)}
-		d.Rows = append(d.Rows, nbstate.Row{ID: group, Model: &nbdb.PortGroup{Name: group}}, nbstate.Row{ID: id, Model: acl})
-		d.Members = append(d.Members, member(nbdb.PortGroupTable, group, "acls", id))
+		d.Rows = append(d.Rows, nbstate.Row{ID: group, Model: &nbdb.PortGroup{Name: group}}, nbstate.Row{ID: group, Model: acl})
+		d.Members = append(d.Members, member(nbdb.PortGroupTable, group, "acls", group))
 	}
 	return d
 }

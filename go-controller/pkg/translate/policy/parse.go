@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -119,8 +120,14 @@ func (p *Policy) rule(ingress bool, index int, peers []networkingv1.NetworkPolic
 		}
 		blocks = append(blocks, block...)
 	}
-	slices.SortFunc(r.Peers, compareSelectors)
-	r.Peers = slices.CompactFunc(r.Peers, func(a, b selector.Selector) bool { return compareSelectors(a, b) == 0 })
+	byText := map[string]selector.Selector{}
+	for _, s := range r.Peers {
+		byText[s.String()] = s
+	}
+	r.Peers = nil
+	for _, text := range slices.Sorted(maps.Keys(byText)) {
+		r.Peers = append(r.Peers, byText[text])
+	}
 	r.Blocks = union(blocks)
 	var err error
 	if r.Ports, err = parsePorts(ports); err != nil {
@@ -157,9 +164,15 @@ func (r *Rule) peer(namespace string, in *networkingv1.NetworkPolicyPeer) ([]net
 
 // Follows are the names of ports that the policy uses, on the pods on which they matter: those that are connected to.
 func (p *Policy) Follows() []Follow {
+	type asText struct {
+		pods string
+		port selector.PortName
+	}
 	var out []Follow
+	seen := map[asText]bool{}
 	add := func(pods selector.Selector, port selector.PortName) {
-		if !slices.ContainsFunc(out, func(f Follow) bool { return compareSelectors(f.Pods, pods) == 0 && f.Port == port }) {
+		if k := (asText{pods.String(), port}); !seen[k] {
+			seen[k] = true
 			out = append(out, Follow{pods, port})
 		}
 	}
@@ -180,7 +193,7 @@ func (r *Rule) destinations(own selector.Selector) []selector.Selector {
 		return []selector.Selector{own}
 	case r.Everybody:
 		return []selector.Selector{everyPod()}
-	case len(r.Blocks) > 0:
+	case len(r.Blocks) > 0 && !r.names(everyPod()):
 		return append(slices.Clone(r.Peers), everyPod())
 	}
 	return r.Peers
@@ -193,13 +206,8 @@ func direction(ingress bool) string {
 	return "Egress"
 }
 
-func compareSelectors(a, b selector.Selector) int {
-	x, y := a.String(), b.String()
-	switch {
-	case x < y:
-		return -1
-	case x > y:
-		return 1
-	}
-	return 0
+// names tells whether a selector is among the rule's peers.
+func (r *Rule) names(pods selector.Selector) bool {
+	text := pods.String()
+	return slices.ContainsFunc(r.Peers, func(p selector.Selector) bool { return p.String() == text })
 }

@@ -10,9 +10,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/selector"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/golden"
 )
@@ -181,5 +184,21 @@ func TestUnknownPolicyTypes(t *testing.T) {
 	p = Parse(&kube.NetworkPolicy{Namespace: "ns", Name: "p", Spec: networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{"Ingress", "Sideways"}}})
 	if !p.Ingress || p.Egress || len(p.Problems) != 1 {
 		t.Errorf("isolated %v %v, problems %v; want ingress, one problem", p.Ingress, p.Egress, p.Problems)
+	}
+}
+
+// A peer that is every pod, beside a block, is named once.
+func TestEgressByNameToEveryPodAndABlock(t *testing.T) {
+	http := intstr.FromString("http")
+	p := Parse(&kube.NetworkPolicy{Namespace: "ns", Name: "p", Spec: networkingv1.NetworkPolicySpec{Egress: []networkingv1.NetworkPolicyEgressRule{{
+		To:    []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{}}, {IPBlock: &networkingv1.IPBlock{CIDR: "10.0.0.0/8"}}},
+		Ports: []networkingv1.NetworkPolicyPort{{Port: &http}},
+	}}}})
+	r := Rows(p, Options{Families: Families{IPv4: true}, Numbers: func(selector.Selector, selector.PortName) []uint16 { return []uint16{80} }})
+	if len(r.Rows) != 1 {
+		t.Fatalf("%d rules, want 1", len(r.Rows))
+	}
+	if match := r.Rows[0].Model.(*nbdb.ACL).Match; strings.Count(match, "$") != 1 {
+		t.Errorf("the match is %s, want one set in it", match)
 	}
 }

@@ -32,8 +32,8 @@ type Result struct {
 
 // Rows is a policy's ACLs. They depend on which pods there are only by the numbers that names of ports stand for.
 func Rows(p *Policy, o Options) Result {
-	t := translation{policy: p, Options: o, acls: map[string]int{}}
-	t.result.Groups = []selector.Selector{p.Pods}
+	t := translation{policy: p, Options: o, acls: map[string]int{}, groups: map[string]bool{}, peers: map[string]bool{}}
+	t.needGroup(p.Pods)
 	for i := range p.Rules {
 		t.rule(&p.Rules[i])
 	}
@@ -54,6 +54,8 @@ type line struct {
 	peers []selector.Selector
 	// about tells ACLs of one rule apart: a number of a named port.
 	about string
+	// group and match are made of the rest.
+	group, match string
 }
 
 type translation struct {
@@ -62,6 +64,8 @@ type translation struct {
 	result Result
 	lines  []line
 	acls   map[string]int // index in lines by what is matched
+	// groups and peers are the texts of those of the result.
+	groups, peers map[string]bool
 }
 
 func (t *translation) rule(r *Rule) {
@@ -139,39 +143,43 @@ func (t *translation) egressByName(r *Rule, name selector.PortName) {
 // whole tells whether all pods of a selector among the rule's destinations are meant, not only those within its blocks.
 func (r *Rule) whole(pods selector.Selector) bool {
 	pods.Port = nil
-	return r.Everybody || slices.ContainsFunc(r.Peers, func(p selector.Selector) bool { return compareSelectors(p, pods) == 0 })
+	return r.Everybody || r.names(pods)
 }
 
 func (t *translation) needPeers(pods ...selector.Selector) {
 	for _, p := range pods {
-		if !slices.ContainsFunc(t.result.Peers, func(q selector.Selector) bool { return compareSelectors(p, q) == 0 }) {
+		if text := p.String(); !t.peers[text] {
+			t.peers[text] = true
 			t.result.Peers = append(t.result.Peers, p)
 		}
 	}
 }
 
 func (t *translation) needGroup(pods selector.Selector) {
-	if !slices.ContainsFunc(t.result.Groups, func(q selector.Selector) bool { return compareSelectors(pods, q) == 0 }) {
+	if text := pods.String(); !t.groups[text] {
+		t.groups[text] = true
 		t.result.Groups = append(t.result.Groups, pods)
 	}
 }
 
 // line adds an ACL, or a rule to the ACL that says the same already.
 func (t *translation) line(l line) {
-	key := direction(l.rule.Ingress) + " " + l.match()
-	if i, ok := t.acls[key]; ok {
+	l.group = names.PolicyPortGroup(l.pods.String())
+	l.match = l.says()
+	if i, ok := t.acls[l.match]; ok {
 		if of := &t.lines[i]; !slices.Contains(of.rules, l.rule.Index) {
 			of.rules = append(of.rules, l.rule.Index)
 		}
 		return
 	}
-	t.acls[key] = len(t.lines)
+	t.acls[l.match] = len(t.lines)
 	l.rules = []int{l.rule.Index}
 	t.lines = append(t.lines, l)
 }
 
-func (l *line) match() string {
-	parts := []string{end(l.rule.Ingress) + " == @" + names.PolicyPortGroup(l.pods.String())}
+// says is the match. Its first field tells directions apart.
+func (l *line) says() string {
+	parts := []string{end(l.rule.Ingress) + " == @" + l.group}
 	for _, part := range []string{l.others, l.ports} {
 		if part != "" {
 			parts = append(parts, part)
@@ -194,18 +202,17 @@ func end(ingress bool) string {
 func (t *translation) write(l *line) {
 	t.needGroup(l.pods)
 	t.needPeers(l.peers...)
-	group := names.PolicyPortGroup(l.pods.String())
 	p, d := t.policy, direction(l.rule.Ingress)
-	id := fmt.Sprintf("NP:%s:%s:%s:%d:%s", p.Namespace, p.Name, d, l.rule.Index, group)
+	id := fmt.Sprintf("NP:%s:%s:%s:%d:%s", p.Namespace, p.Name, d, l.rule.Index, l.group)
 	if l.about != "" {
 		id += ":" + l.about
 	}
 	name := aclName(p.Namespace+":"+p.Name, fmt.Sprintf("%s:%d", d, l.rule.Index))
-	acl := newACL(l.rule.Ingress, nbdb.ACLActionAllowRelated, names.ACLPolicyAllow, l.match())
+	acl := newACL(l.rule.Ingress, nbdb.ACLActionAllowRelated, names.ACLPolicyAllow, l.match)
 	t.Logging.apply(acl, name, t.Logging.Allow)
 	acl.ExternalIDs = map[string]string{names.ACLDirectionKey: d, names.ACLRulesKey: joinInts(l.rules)}
 	t.result.Rows = append(t.result.Rows, nbstate.Row{ID: id, Model: acl})
-	t.result.Members = append(t.result.Members, member(nbdb.PortGroupTable, group, "acls", id))
+	t.result.Members = append(t.result.Members, member(nbdb.PortGroupTable, l.group, "acls", id))
 }
 
 // newACL makes a rule for what is sent to pods, or for what they send: that one is applied after load balancing, to the real endpoint.
