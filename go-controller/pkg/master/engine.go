@@ -126,8 +126,8 @@ func newEngine(n network, d deps) *engine {
 		set: e.set, remove: e.remove, looked: e.allLookedAt,
 	})
 	e.policy = newPolicies(policyOptions{
-		policies: d.policies, namespaces: d.namespaces, families: n.families(), logRate: n.aclLogRate, events: d.events,
-		set: e.set, remove: e.remove, wake: e.worker.Add,
+		source: d.policies, namespaceSource: d.namespaces, families: n.families(), logRate: n.aclLogRate,
+		complaints: e.complaints, complain: e.complain, set: e.set, remove: e.remove, wake: e.worker.Add,
 	})
 	e.annotator = newAnnotator(d.patcher, d.metrics.queues, e.annotations, e.patched)
 	e.annotator.refused = func(about kube.Ref, err error) { e.events.Warn(about, reasonPatchRefused, err.Error()) }

@@ -41,8 +41,7 @@ type policies struct {
 	collectives map[*selector.Set]*collective
 	namespaces  map[string]*policyNamespace
 	// followers are the policies whose rows depend on what names of ports mean on a set of pods.
-	followers  map[*selector.Set]map[string]int
-	complaints complaints
+	followers map[*selector.Set]map[string]int
 	// steps wait for their turn in the engine's queue.
 	steps    map[string]func()
 	lastStep int
@@ -54,14 +53,17 @@ type policies struct {
 
 // policyOptions are the surroundings of policies.
 type policyOptions struct {
-	policies   *kube.Mirror[*kube.NetworkPolicy]
-	namespaces *kube.Mirror[*kube.Namespace]
-	families   policy.Families
+	// source and namespaceSource are what the API server has; either may be nil.
+	source          *kube.Mirror[*kube.NetworkPolicy]
+	namespaceSource *kube.Mirror[*kube.Namespace]
+	families        policy.Families
 	// logRate limits the log messages of an ACL, a second.
-	logRate int
-	events  kube.Recorder
-	set     func(nbstate.Owner, nbstate.Desired) error
-	remove  func(nbstate.Owner) uint64
+	logRate    int
+	complaints complaints
+	// complain records a Warning unless the same was recorded already.
+	complain func(k key, about kube.Ref, reason, message string)
+	set      func(nbstate.Owner, nbstate.Desired) error
+	remove   func(nbstate.Owner) uint64
 	// wake puts a key at the end of the engine's queue.
 	wake func(key)
 }
@@ -94,7 +96,7 @@ func newPolicies(o policyOptions) *policies {
 	p := &policies{
 		policyOptions: o, states: map[string]*policyState{}, collectives: map[*selector.Set]*collective{},
 		namespaces: map[string]*policyNamespace{}, followers: map[*selector.Set]map[string]int{},
-		complaints: complaints{}, steps: map[string]func(){}, woken: map[string]struct{}{},
+		steps: map[string]func(){}, woken: map[string]struct{}{},
 	}
 	p.index = selector.NewIndex(p.numbersChanged)
 	return p
@@ -106,8 +108,8 @@ func (p *policies) rebuild(pods []*kube.Pod) error {
 	if err := p.set(nbstate.Owner{Kind: names.OwnerCluster, Name: clusterPolicies}, policy.ClusterRows(p.families, rate)); err != nil {
 		return err
 	}
-	if p.policyOptions.namespaces != nil {
-		for _, n := range p.policyOptions.namespaces.All() {
+	if p.namespaceSource != nil {
+		for _, n := range p.namespaceSource.All() {
 			p.reconcileNamespace(n.Name)
 		}
 	}
@@ -116,8 +118,8 @@ func (p *policies) rebuild(pods []*kube.Pod) error {
 			p.index.SetPod(policy.IndexedPod(pod))
 		}
 	}
-	if p.policies != nil {
-		for _, np := range p.policies.All() {
+	if p.source != nil {
+		for _, np := range p.source.All() {
 			p.reconcile(np.Key())
 		}
 	}
@@ -157,7 +159,7 @@ func (p *policies) membership(pod string) policy.Membership {
 
 // reconcile brings a policy into effect as it is now.
 func (p *policies) reconcile(name string) {
-	np, exists := p.policies.Get(name)
+	np, exists := p.source.Get(name)
 	st := p.states[name]
 	if st == nil {
 		if !exists {
@@ -172,7 +174,7 @@ func (p *policies) reconcile(name string) {
 	if exists {
 		ns.policies[name] = struct{}{}
 		next = p.translate(np)
-		p.complain(np.Ref(), reasonBadPolicy, next.policy.Problems)
+		p.problems(key{policyKey, name}, np.Ref(), reasonBadPolicy, next.policy.Problems)
 	} else {
 		delete(ns.policies, name)
 		p.complaints.forget(key{policyKey, name})
@@ -326,17 +328,13 @@ func (p *policies) step(name string) {
 	}
 }
 
-// complain tells a user what makes no sense, once.
-func (p *policies) complain(about kube.Ref, reason string, problems []string) {
-	k := key{policyKey, names.ObjectName(about.Namespace, about.Name)}
+// problems tells a user what makes no sense, once; none: all does.
+func (p *policies) problems(k key, about kube.Ref, reason string, problems []string) {
 	if len(problems) == 0 {
 		p.complaints.settled(k, reason)
 		return
 	}
-	message := strings.Join(problems, "; ")
-	if p.complaints.news(k, reason, string(about.UID)+message) {
-		p.events.Warn(about, reason, message)
-	}
+	p.complain(k, about, reason, strings.Join(problems, "; "))
 }
 
 // ref finds the object whose user is to know of trouble with an owner's rows. For what policies share it is one of them.
@@ -344,10 +342,10 @@ func (p *policies) ref(owner nbstate.Owner) (kube.Ref, bool) {
 	name := owner.Name
 	switch owner.Kind {
 	case names.OwnerIsolation:
-		if p.policyOptions.namespaces == nil {
+		if p.namespaceSource == nil {
 			return kube.Ref{}, false
 		}
-		n, ok := p.policyOptions.namespaces.Get(name)
+		n, ok := p.namespaceSource.Get(name)
 		if !ok {
 			return kube.Ref{}, false
 		}
@@ -355,7 +353,7 @@ func (p *policies) ref(owner nbstate.Owner) (kube.Ref, bool) {
 	case names.OwnerPolicyGroup, names.OwnerPolicyPeers:
 		name = p.userOf(owner)
 	}
-	if np, ok := p.policies.Get(name); ok {
+	if np, ok := p.source.Get(name); ok {
 		return np.Ref(), true
 	}
 	return kube.Ref{}, false

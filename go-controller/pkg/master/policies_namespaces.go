@@ -43,7 +43,7 @@ func (p *policies) dropNamespace(name string) {
 
 // reconcileNamespace takes a namespace's labels and annotation as they are now.
 func (p *policies) reconcileNamespace(name string) {
-	n, exists := p.policyOptions.namespaces.Get(name)
+	n, exists := p.namespaceSource.Get(name)
 	var pods []string
 	var logging policy.Logging
 	if exists {
@@ -53,10 +53,10 @@ func (p *policies) reconcileNamespace(name string) {
 		if logging, err = policy.ParseLogging(n.ACLLogging); err != nil {
 			problems = []string{err.Error()}
 		}
-		p.complain(n.Ref(), reasonBadLogging, problems)
+		p.problems(key{namespaceKey, name}, n.Ref(), reasonBadLogging, problems)
 	} else {
 		pods = p.index.DeleteNamespace(name)
-		p.complaints.forget(key{policyKey, name})
+		p.complaints.forget(key{namespaceKey, name})
 	}
 	for _, pod := range pods {
 		p.wakePod(pod)
