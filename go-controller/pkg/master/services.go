@@ -33,6 +33,8 @@ type services struct {
 	// settled says that all services of the start have been looked at; met are those seen since. The worker's own.
 	settled bool
 	met     map[string]types.UID
+	// sliceWait is the constant of that name outside of tests.
+	sliceWait time.Duration
 
 	mu      sync.Mutex
 	nodes   map[string]*service.Node
@@ -56,7 +58,7 @@ type serviceOptions struct {
 
 func newServices(o serviceOptions) *services {
 	s := &services{
-		serviceOptions: o, complaints: complaints{}, met: map[string]types.UID{},
+		serviceOptions: o, complaints: complaints{}, met: map[string]types.UID{}, sliceWait: sliceWait,
 		nodes: map[string]*service.Node{}, depends: map[string]service.Dependence{},
 	}
 	s.cluster = s.newCluster()
@@ -113,7 +115,7 @@ func (s *services) reconcile(name string) error {
 	}
 	endpoints := s.slices.Of(name)
 	if s.early(svc, len(endpoints)) {
-		s.worker.AddAfter(key{serviceKey, name}, sliceWait)
+		s.worker.AddAfter(key{serviceKey, name}, s.sliceWait)
 		return nil
 	}
 	s.mu.Lock()

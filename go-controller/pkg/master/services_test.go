@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -108,6 +109,7 @@ func TestNewServiceWaitsForItsSlices(t *testing.T) {
 	h := newTest(t)
 	h.start()
 	h.settle()
+	h.engine.service.sliceWait = time.Hour
 	selects := func(s *kube.Service) { s.Selects = true }
 	h.putService("web", "172.30.0.9", selects)
 	h.putService("manual", "172.30.0.10")
@@ -121,7 +123,7 @@ func TestNewServiceWaitsForItsSlices(t *testing.T) {
 	h.putService("alone", "172.30.0.11", selects)
 	h.settle()
 	h.want("before its time is up", h.balancers("alone"), "")
-	h.engine.service.worker.RunOne(t.Context())
+	h.engine.service.changed("ns/alone") // as the queue does then
 	h.settle()
 	h.want("after", h.balancers("alone"), "cluster_nosnat 172.30.0.11:80=; cluster_nosnat on clusterLBGroup")
 }
