@@ -108,6 +108,8 @@ type engine struct {
 type heldAddresses struct {
 	generation  uint64
 	attachments []*attachment
+	// inherited: the port is a former master's and what it is a member of is not known: no other of its name comes before it has gone.
+	inherited bool
 }
 
 func newEngine(n network, d deps) *engine {
@@ -252,6 +254,9 @@ func (e *engine) result(r nbsync.Result) {
 		delete(e.held, r.Owner)
 		for _, a := range h.attachments {
 			e.freeAddresses(a)
+		}
+		if h.inherited {
+			e.worker.Add(key{podKey, r.Owner.Name})
 		}
 	}
 	if r.Owner.Kind == names.OwnerNode && r.Deleted {

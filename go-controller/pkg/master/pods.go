@@ -48,6 +48,9 @@ func (e *engine) reconcilePod(name string) error {
 		return nil
 	}
 	e.complaints.settled(key{podKey, name}, reasonNodeBlocked)
+	if h := e.held[podOwner(name)]; h != nil && h.inherited {
+		return nil // Its turn comes again when the former port has gone.
+	}
 	if has == nil {
 		var err error
 		if has, err = e.attachPod(pod, n); err != nil {

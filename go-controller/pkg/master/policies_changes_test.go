@@ -2,11 +2,14 @@ package master
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 )
 
 // A number and a name that stands for it are the same to a pod, also while a rule changes from one to the other.
@@ -49,4 +52,32 @@ func TestPolicyThatIsOvertaken(t *testing.T) {
 			Ingress: []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{nobody}}}})
 		w.engine.policy.reconcile("ns1/p") // Before the pods' turn.
 	})
+}
+
+// What the port of a pod is a member of that was created again while no master ran is not known: it goes, with all that, before the new pod's comes.
+func TestPodThatIsCreatedAgainWithoutAMaster(t *testing.T) {
+	h := newTest(t)
+	h.addNode("n1")
+	h.addPod("a", "n1")
+	h.start()
+	h.settle()
+	was := h.portOf("a")
+	h.deletePod("a")
+	h.addPod("a", "n1")
+	h.start()
+	h.allocate()
+	h.store.Read(func(v nbstate.View) {
+		if o, _ := v.Owner(podOwner("ns/a")); !o.Deleted {
+			t.Errorf("the new pod takes the port over: %+v", o.Desired)
+		}
+	})
+	h.want("before anything is written", h.portOf("a"), was)
+	h.settle()
+	pod, _ := h.pods.Get("ns/a")
+	if port := h.portOf("a"); !strings.HasSuffix(port, "for "+string(pod.UID)) {
+		t.Errorf("the port is %q, want one for %s", port, pod.UID)
+	}
+	if len(h.engine.held) > 0 {
+		t.Errorf("still held: %v", h.engine.held)
+	}
 }

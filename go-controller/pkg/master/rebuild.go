@@ -220,6 +220,9 @@ func (e *engine) readopt(n *nodeState, p observedPort, pod *kube.Pod) *attachmen
 		}
 	}
 	e.release(e.ledger.occupy(n, p.key, p.uid, p.Addresses))
+	if h := e.held[podOwner(p.key)]; h != nil && pod == nil {
+		h.inherited = true
+	}
 	return nil
 }
 
