@@ -129,7 +129,7 @@ func newEngine(n network, d deps) *engine {
 	})
 	e.policy = newPolicies(policyOptions{
 		source: d.policies, namespaceSource: d.namespaces, families: n.families(), logRate: n.aclLogRate,
-		complaints: e.complaints, complain: e.complain, set: e.set, remove: e.remove, wake: e.worker.Add,
+		complaints: e.complaints, complain: e.complain, set: e.set, remove: e.remove, progress: &e.progress, wake: e.worker.Add,
 	})
 	e.annotator = newAnnotator(d.patcher, d.metrics.queues, e.annotations, e.patched)
 	e.annotator.refused = func(about kube.Ref, err error) { e.events.Warn(about, reasonPatchRefused, err.Error()) }
@@ -210,6 +210,7 @@ func (e *engine) handle(_ context.Context, k key) error {
 		for _, r := range e.inbox.take() {
 			e.result(r)
 		}
+		e.policy.written()
 	case syncedKey:
 		klog.InfoS("All nodes and pods have been looked at", "nodes", len(e.ledger.nodes), "pods", len(e.ledger.pods))
 		e.service.begin()

@@ -35,10 +35,14 @@ func (b *inbox) take() []nbsync.Result {
 // stalledAfter is how long an answer from the northbound database may take before readiness fails.
 const stalledAfter = 30 * time.Second
 
-// progress knows which answers of the reconciler are due, for readiness.
+// expectation is an answer that is due.
+type expectation struct{ generation, number uint64 }
+
+// progress knows which answers of the reconciler are due, for readiness, and for policies that wait for what is written.
 type progress struct {
 	mu      sync.Mutex
-	due     map[nbstate.Owner]uint64
+	due     map[nbstate.Owner]expectation
+	number  uint64    // of the last expectation
 	last    time.Time // of the last answer, or of the first expectation after there was none
 	settled bool
 }
@@ -60,10 +64,11 @@ func (p *progress) expect(owner nbstate.Owner, change func() (uint64, error)) er
 		return err
 	}
 	if len(p.due) == 0 {
-		p.due = map[nbstate.Owner]uint64{}
+		p.due = map[nbstate.Owner]expectation{}
 		p.last = time.Now()
 	}
-	p.due[owner] = generation
+	p.number++
+	p.due[owner] = expectation{generation, p.number}
 	return nil
 }
 
@@ -71,9 +76,28 @@ func (p *progress) answer(owner nbstate.Owner, generation uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last = time.Now()
-	if generation >= p.due[owner] {
+	if generation >= p.due[owner].generation {
 		delete(p.due, owner)
 	}
+}
+
+// backlog is how many answers are due, and the number of the last expectation.
+func (p *progress) backlog() (due int, number uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.due), p.number
+}
+
+// answered is the number up to which no answer is due. That the database refused is an answer, too, and an expectation that was overtaken by another of the same
+// owner is none any more.
+func (p *progress) answered() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := p.number
+	for _, d := range p.due {
+		out = min(out, d.number-1)
+	}
+	return out
 }
 
 // problem is nil as long as writes progress.

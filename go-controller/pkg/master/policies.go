@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"k8s.io/klog/v2"
@@ -42,9 +41,11 @@ type policies struct {
 	namespaces  map[string]*policyNamespace
 	// followers are the policies whose rows depend on what names of ports mean on a set of pods.
 	followers map[*selector.Set]map[string]int
-	// steps wait for their turn in the engine's queue.
+	// steps wait for their turn in the engine's queue, and then, where more than most answers of the database are due, parked for those.
 	steps    map[string]func()
 	lastStep int
+	parked   []parkedStep
+	most     int
 	// started: pods are looked at already, and have to be woken when what they are to policies changes.
 	started bool
 	// woken are the pods that have not been handed in since.
@@ -64,6 +65,7 @@ type policyOptions struct {
 	complain func(k key, about kube.Ref, reason, message string)
 	set      func(nbstate.Owner, nbstate.Desired) error
 	remove   func(nbstate.Owner) uint64
+	progress *progress
 	// wake puts a key at the end of the engine's queue.
 	wake func(key)
 }
@@ -96,7 +98,7 @@ func newPolicies(o policyOptions) *policies {
 	p := &policies{
 		policyOptions: o, states: map[string]*policyState{}, collectives: map[*selector.Set]*collective{},
 		namespaces: map[string]*policyNamespace{}, followers: map[*selector.Set]map[string]int{},
-		steps: map[string]func(){}, woken: map[string]struct{}{},
+		steps: map[string]func(){}, woken: map[string]struct{}{}, most: mostDue,
 	}
 	p.index = selector.NewIndex(p.numbersChanged)
 	return p
@@ -305,26 +307,6 @@ func (p *policies) want(owner nbstate.Owner, d nbstate.Desired) {
 	if err := p.set(owner, d); err != nil {
 		// Never, by the rows' names. Whoever is isolated stays so.
 		klog.ErrorS(err, "Rows of network policies are refused", "owner", owner.String())
-	}
-}
-
-// after runs a step when the pods that were woken have been handed in, by whatever: at once when all were.
-func (p *policies) after(step func()) {
-	if len(p.woken) == 0 {
-		step()
-		return
-	}
-	p.lastStep++
-	name := strconv.Itoa(p.lastStep)
-	p.steps[name] = step
-	p.wake(key{policyStepKey, name})
-}
-
-// step is called when a step's turn has come.
-func (p *policies) step(name string) {
-	if step := p.steps[name]; step != nil {
-		delete(p.steps, name)
-		step()
 	}
 }
 

@@ -2,6 +2,7 @@ package master
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,7 +15,7 @@ import (
 
 // A number and a name that stands for it are the same to a pod, also while a rule changes from one to the other.
 func TestRuleChangesFromNumberToName(t *testing.T) {
-	w := newPolicyWorld(t)
+	w := newPolicyWorld(t, mostDue)
 	w.putPod("ns1", "x", map[string]string{"app": "a"})
 	w.putPod("ns1", "y", nil)
 	w.settle()
@@ -31,7 +32,7 @@ func TestRuleChangesFromNumberToName(t *testing.T) {
 
 // A change that is overtaken on its way takes no right away that was there before and is there in the end.
 func TestPolicyThatIsOvertaken(t *testing.T) {
-	w := newPolicyWorld(t)
+	w := newPolicyWorld(t, mostDue)
 	w.putPod("ns1", "x", map[string]string{"app": "a"})
 	w.putPod("ns1", "y", map[string]string{"app": "b"})
 	w.settle()
@@ -80,4 +81,22 @@ func TestPodThatIsCreatedAgainWithoutAMaster(t *testing.T) {
 	if len(h.engine.held) > 0 {
 		t.Errorf("still held: %v", h.engine.held)
 	}
+}
+
+// usesNames tells whether any policy names a port.
+func (w *policyWorld) usesNames() bool {
+	named := func(p networkingv1.NetworkPolicyPort) bool { return p.Port.Type == intstr.String }
+	for _, p := range w.judgment.Policies {
+		for _, r := range p.Spec.Ingress {
+			if slices.ContainsFunc(r.Ports, named) {
+				return true
+			}
+		}
+		for _, r := range p.Spec.Egress {
+			if slices.ContainsFunc(r.Ports, named) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -134,10 +134,13 @@ type policyWorld struct {
 	judgment *oracle.Cluster
 	// newNumbers: the change may bring in the first pod on which a named port of a rule is some number.
 	newNumbers bool
+	// most answers are due before policies wait for them.
+	most int
 }
 
-func newPolicyWorld(t fatal) *policyWorld {
+func newPolicyWorld(t fatal, most int) *policyWorld {
 	w := &policyWorld{
+		most:     most,
 		harness:  newHarness(t, "10.128.0.0/14/23"),
 		judgment: &oracle.Cluster{Namespaces: map[string]*corev1.Namespace{}, Pods: map[string]*corev1.Pod{}, Policies: map[string]*networkingv1.NetworkPolicy{}},
 	}
@@ -155,6 +158,7 @@ func (w *policyWorld) restart() {
 		return w.store
 	}
 	w.start()
+	w.engine.policy.most = w.most
 	w.settle()
 	w.before = w.store.verdicts(w.harness)
 }
@@ -246,24 +250,6 @@ func (w *policyWorld) removePolicy(key string) {
 	w.policies.Remove(key)
 }
 
-// usesNames tells whether any policy names a port.
-func (w *policyWorld) usesNames() bool {
-	named := func(p networkingv1.NetworkPolicyPort) bool { return p.Port.Type == intstr.String }
-	for _, p := range w.judgment.Policies {
-		for _, r := range p.Spec.Ingress {
-			if slices.ContainsFunc(r.Ports, named) {
-				return true
-			}
-		}
-		for _, r := range p.Spec.Egress {
-			if slices.ContainsFunc(r.Ports, named) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 func drawLabels(t *rapid.T) map[string]string {
 	return rapid.MapOf(rapid.SampledFrom([]string{"app", "tier"}), rapid.SampledFrom([]string{"a", "b"})).Draw(t, "labels")
 }
@@ -314,7 +300,7 @@ func drawSpec(t *rapid.T) networkingv1.NetworkPolicySpec {
 func TestPoliciesHaveNoWindow(t *testing.T) {
 	namespaces := []string{"ns1", "ns2"}
 	rapid.Check(t, func(t *rapid.T) {
-		w := newPolicyWorld(t)
+		w := newPolicyWorld(t, rapid.SampledFrom([]int{0, 2, mostDue}).Draw(t, "most"))
 		namespace := func(t *rapid.T) string { return rapid.SampledFrom(namespaces).Draw(t, "namespace") }
 		name := func(t *rapid.T) string { return rapid.SampledFrom([]string{"x", "y", "z"}).Draw(t, "name") }
 		existing := func(t *rapid.T, keys []string) string {
@@ -391,7 +377,7 @@ func (w *policyWorld) nothingLeft(t fatal) {
 			}
 		}
 	}
-	if p := w.engine.policy; len(p.states)+len(p.collectives)+len(p.followers)+len(p.steps) > 0 {
+	if p := w.engine.policy; len(p.states)+len(p.collectives)+len(p.followers)+len(p.steps)+len(p.parked) > 0 {
 		t.Errorf("without policies there are %d states, %d collectives, %d followers, %d steps", len(p.states), len(p.collectives), len(p.followers), len(p.steps))
 	}
 }

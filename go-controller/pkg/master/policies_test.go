@@ -239,3 +239,37 @@ func TestHostsWithTheSameAddressReachTheirPods(t *testing.T) {
 		}
 	}
 }
+
+// Where a policy concerns more pods than one transaction takes, nobody is isolated before the peers' addresses are in the database.
+func TestIsolationWaitsForManyPeers(t *testing.T) {
+	h := newTest(t)
+	h.addNode("n1")
+	for _, name := range []string{"a", "b", "c", "d"} {
+		h.addPod(name, "n1")
+	}
+	h.start()
+	h.engine.policy.most = 3
+	h.settle()
+	h.putPolicy("p", `{podSelector: {}, ingress: [{from: [{podSelector: {}}]}]}`)
+	h.allocate()
+	isolated := func() bool {
+		members := false
+		h.store.Read(func(v nbstate.View) {
+			o, _ := v.Owner(podOwner("ns/a"))
+			members = slices.ContainsFunc(o.Desired.Members, func(m nbstate.Member) bool { return m.Parent.Table == nbdb.PortGroupTable })
+		})
+		return members
+	}
+	if isolated() {
+		t.Error("the pod is isolated before anything was written")
+	}
+	h.commit()
+	h.allocate()
+	if !isolated() {
+		t.Error("the pod is not isolated although the addresses are written")
+	}
+	h.settle()
+	if h.portGroups("a") != 2 || len(h.engine.policy.parked) != 0 {
+		t.Errorf("the pod is in %d groups, want 2; %d steps wait", h.portGroups("a"), len(h.engine.policy.parked))
+	}
+}
