@@ -70,9 +70,18 @@ func TestNamedPortsFollowPods(t *testing.T) {
 	}
 	add("c", 8080)
 	h.want("two numbers", h.rules("p"), "tcp.dst == 80; tcp.dst == 8080")
-	h.changePod("c", func(p *kube.Pod) { p.Finished = true })
+	// A pod that goes and comes again changes no rule.
+	before = h.store.Generation(policyOwner("ns/p"))
+	h.deletePod("c")
 	h.settle()
-	h.want("the number that is left", h.rules("p"), "tcp.dst == 80")
+	add("d", 8080)
+	if h.store.Generation(policyOwner("ns/p")) != before {
+		t.Error("the only pod with a number went and came again, and changed the policy's rows")
+	}
+	// What no pod has any more goes with the next new number.
+	h.deletePod("d")
+	add("e", 81)
+	h.want("after another number", h.rules("p"), "tcp.dst == 80; tcp.dst == 81")
 	h.wantEvents()
 }
 

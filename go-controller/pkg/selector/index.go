@@ -43,7 +43,7 @@ func (s *Set) Members(yield func(string) bool) {
 
 // Index keeps Sets up to date. It is not safe for concurrent use.
 type Index struct {
-	// numbersChanged is told of each Set on which a followed name has gained or lost a number.
+	// numbersChanged is told of each Set on which a followed name has gained a number.
 	numbersChanged func(*Set, PortName)
 
 	pods       map[string]*podState

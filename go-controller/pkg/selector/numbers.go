@@ -9,7 +9,7 @@ import (
 type followed struct {
 	users   int
 	numbers map[uint16]int
-	// told are the numbers when numbersChanged was last called.
+	// told are the numbers when the last one was gained, in order: those that there are, and those that were lost since.
 	told []uint16
 }
 
@@ -41,10 +41,11 @@ func (x *Index) Unfollow(set *Set, name PortName) {
 	}
 }
 
-// Numbers are what a followed name means on the pods of a set: each number once, in order.
+// Numbers are what a followed name means on the pods of a set: each number once, in order. One that no pod has any more stays until another is gained, so that a
+// pod that goes and comes again is no change.
 func (s *Set) Numbers(name PortName) []uint16 {
 	if f := s.follows[name]; f != nil {
-		return slices.Sorted(maps.Keys(f.numbers))
+		return f.told
 	}
 	return nil
 }
@@ -69,13 +70,23 @@ func (s *Set) count(p *podState, by int) {
 	}
 }
 
-// tell calls numbersChanged where a pod's way from some sets to others has changed what names mean.
+// gained tells whether there is a number that was not told.
+func (f *followed) gained() bool {
+	for n := range f.numbers {
+		if !slices.Contains(f.told, n) {
+			return true
+		}
+	}
+	return false
+}
+
+// tell calls numbersChanged where a pod's way from some sets to others has given names more meanings.
 func (x *Index) tell(before, after []*Set) {
 	for _, sets := range [][]*Set{before, after} {
 		for _, set := range sets {
 			for name, f := range set.follows {
-				if now := slices.Sorted(maps.Keys(f.numbers)); !slices.Equal(now, f.told) {
-					f.told = now
+				if f.gained() {
+					f.told = slices.Sorted(maps.Keys(f.numbers))
 					x.numbersChanged(set, name)
 				}
 			}
