@@ -20,7 +20,7 @@ func KnownReasons() Reasons {
 			{regexp.MustCompile(`Internet connection|PTR lookup`), internet},
 			{regexp.MustCompile(`iptables rules if they are deleted|restarting apiserver`), "They spoil or restart things over SSH, which the lab's machines do not serve"},
 			{regexp.MustCompile(`Feature:PerformanceDNS|Feature:Networking-Performance`), "Measurements, not behaviour: docs/performance.md has ours"},
-			{regexp.MustCompile(`^Netpol|NetworkPolicy`), "those about NetworkPolicy have runs of their own, see NetworkPolicy"},
+			{regexp.MustCompile(`^Netpol|NetworkPolicy`), "those about NetworkPolicy have runs of their own, see Network policies"},
 		},
 		Failed: []Reason{
 			{regexp.MustCompile(`kube-proxy`), kubeProxy},
