@@ -3,7 +3,9 @@ package master
 import (
 	"cmp"
 	"maps"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/klog/v2"
@@ -280,15 +282,23 @@ func (st *policyState) desired() nbstate.Desired {
 		return versions[0].desired
 	}
 	var out nbstate.Desired
-	rows, members := map[string]struct{}{}, map[nbstate.Member]struct{}{}
-	for _, v := range slices.Backward(versions) {
+	rows, members := map[string]any{}, map[nbstate.Member]struct{}{}
+	for i, v := range slices.Backward(versions) {
+		ids := map[string]string{} // of rules that say something else by now
 		for _, r := range v.desired.Rows {
-			if _, ok := rows[r.ID]; !ok {
-				rows[r.ID] = struct{}{}
-				out.Rows = append(out.Rows, r)
+			newer, ok := rows[r.ID]
+			if ok && reflect.DeepEqual(newer, r.Model) {
+				continue
 			}
+			if ok {
+				ids[r.ID] = r.ID + ":former:" + strconv.Itoa(i)
+				r.ID = ids[r.ID]
+			}
+			rows[r.ID] = r.Model
+			out.Rows = append(out.Rows, r)
 		}
 		for _, m := range v.desired.Members {
+			m.Value = cmp.Or(ids[m.Value], m.Value)
 			if _, ok := members[m]; !ok {
 				members[m] = struct{}{}
 				out.Members = append(out.Members, m)

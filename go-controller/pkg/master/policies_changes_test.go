@@ -30,6 +30,23 @@ func TestRuleChangesFromNumberToName(t *testing.T) {
 	w.change(t, "policy with a number again", put(intstr.FromInt32(80)))
 }
 
+// A rule keeps its number but says something else, and another, which is in effect a moment later, says what it said.
+func TestRuleMovesToAnotherNumber(t *testing.T) {
+	w := newPolicyWorld(t, mostDue)
+	w.putPod("ns1", "x", nil)
+	w.putPod("ns1", "y", nil)
+	w.settle()
+	put := func(ports ...intstr.IntOrString) {
+		var spec networkingv1.NetworkPolicySpec
+		for _, p := range ports {
+			spec.Ingress = append(spec.Ingress, networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: &p}}})
+		}
+		w.putPolicy("ns1", "p", spec)
+	}
+	w.change(t, "port 80", func() { put(intstr.FromInt32(80)) })
+	w.change(t, "port 81 and http", func() { put(intstr.FromInt32(81), intstr.FromString("http")) })
+}
+
 // A change that is overtaken on its way takes no right away that was there before and is there in the end.
 func TestPolicyThatIsOvertaken(t *testing.T) {
 	w := newPolicyWorld(t, mostDue)
