@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -45,16 +46,19 @@ func (c externalCheck) remoteHostEndpoint() {
 	c.eachProtocol(s, func(at netip.AddrPort, proto string) { c.mustSpread(c.pods[1], proto, at, far) })
 }
 
-// acquaint lets pods' gateway routers find out the nodes' MACs: OVN may lose the first packet to a neighbour that it has not met.
+// acquaint lets pods' gateway routers find out the MACs of the nodes and of the client outside: OVN may lose the first packets to a
+// neighbour that it has not met.
 func (c externalCheck) acquaint() {
 	c.Helper()
+	client := traffic.Place{Name: "client outside", Addresses: c.Family().OutsideClient()}
 	for _, pod := range c.pods {
-		for _, node := range c.nodes {
+		for _, neighbour := range append(slices.Clone(c.nodes), client) {
 			for _, is4 := range c.families() {
-				c.mustReachFamily(pod, node, is4, icmp, 0)
+				c.mustReachFamily(pod, neighbour, is4, icmp, 0)
 			}
 		}
 	}
+	c.nb("--wait=hv", "sync") // What was found out is in the nodes' flows.
 }
 
 // nodeToLocalPolicy: nodes and their pods are outside for other nodes' ports of services with the policy Local. Backends see
