@@ -50,6 +50,14 @@ func MAC(addresses ...netip.Addr) net.HardwareAddr {
 // HostPrefix is the prefix that holds just a: /32 or /128.
 func HostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
+// Text is a prefix as OVN writes it: a single address without its length.
+func Text(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
 // Any is the default route's destination in a's family.
 func Any(a netip.Addr) netip.Prefix {
 	if a.Is4() {

@@ -76,8 +76,25 @@ func (m *Mirror[T]) Remove(key string) {
 	m.put(key, none)
 }
 
-func newMirror[T Object[T]](name string, example runtime.Object) *Mirror[T] {
-	return &Mirror[T]{name: name, example: example, items: map[string]T{}, synced: make(chan struct{})}
+// mirrorOf makes a mirror of API objects of one kind: trim drops what keep does not read, before anything holds it; keep makes of an
+// object what the mirror has of it.
+func mirrorOf[O runtime.Object, T Object[T]](name string, example O, trim func(O) O, keep func(O) T) *Mirror[T] {
+	m := &Mirror[T]{name: name, example: example, items: map[string]T{}, synced: make(chan struct{})}
+	m.trim = func(obj any) any {
+		if o, ok := obj.(O); ok {
+			return trim(o)
+		}
+		return obj
+	}
+	m.convert = func(obj any) (T, bool) {
+		o, ok := obj.(O)
+		if !ok {
+			var none T
+			return none, false
+		}
+		return keep(o), true
+	}
+	return m
 }
 
 func (m *Mirror[T]) put(key string, after T) {

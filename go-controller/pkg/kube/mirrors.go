@@ -11,78 +11,22 @@ import (
 
 // NewPodMirror mirrors Pods.
 func NewPodMirror() *Mirror[*Pod] {
-	m := newMirror[*Pod]("pods", &corev1.Pod{})
-	m.trim = func(obj any) any {
-		if pod, ok := obj.(*corev1.Pod); ok {
-			return trimPod(pod)
-		}
-		return obj
-	}
-	m.convert = func(obj any) (*Pod, bool) {
-		pod, ok := obj.(*corev1.Pod)
-		if !ok {
-			return nil, false
-		}
-		return NewPod(pod), true
-	}
-	return m
+	return mirrorOf("pods", &corev1.Pod{}, trimPod, NewPod)
 }
 
 // NewNodeMirror mirrors Nodes.
 func NewNodeMirror() *Mirror[*Node] {
-	m := newMirror[*Node]("nodes", &corev1.Node{})
-	m.trim = func(obj any) any {
-		if node, ok := obj.(*corev1.Node); ok {
-			return trimNode(node)
-		}
-		return obj
-	}
-	m.convert = func(obj any) (*Node, bool) {
-		node, ok := obj.(*corev1.Node)
-		if !ok {
-			return nil, false
-		}
-		return NewNode(node), true
-	}
-	return m
+	return mirrorOf("nodes", &corev1.Node{}, trimNode, NewNode)
 }
 
 // NewServiceMirror mirrors Services.
 func NewServiceMirror() *Mirror[*Service] {
-	m := newMirror[*Service]("services", &corev1.Service{})
-	m.trim = func(obj any) any {
-		if service, ok := obj.(*corev1.Service); ok {
-			return trimService(service)
-		}
-		return obj
-	}
-	m.convert = func(obj any) (*Service, bool) {
-		service, ok := obj.(*corev1.Service)
-		if !ok {
-			return nil, false
-		}
-		return NewService(service), true
-	}
-	return m
+	return mirrorOf("services", &corev1.Service{}, trimService, NewService)
 }
 
 // NewEndpointSliceMirror mirrors EndpointSlices.
 func NewEndpointSliceMirror() *Mirror[*EndpointSlice] {
-	m := newMirror[*EndpointSlice]("endpointslices", &discoveryv1.EndpointSlice{})
-	m.trim = func(obj any) any {
-		if slice, ok := obj.(*discoveryv1.EndpointSlice); ok {
-			return trimEndpointSlice(slice)
-		}
-		return obj
-	}
-	m.convert = func(obj any) (*EndpointSlice, bool) {
-		slice, ok := obj.(*discoveryv1.EndpointSlice)
-		if !ok {
-			return nil, false
-		}
-		return NewEndpointSlice(slice), true
-	}
-	return m
+	return mirrorOf("endpointslices", &discoveryv1.EndpointSlice{}, trimEndpointSlice, NewEndpointSlice)
 }
 
 // livePods selects pods that have a node and have not finished: one that finishes looks like a deleted one.

@@ -82,40 +82,12 @@ func trimNetworkPolicy(in *networkingv1.NetworkPolicy) *networkingv1.NetworkPoli
 
 // NewNamespaceMirror mirrors Namespaces.
 func NewNamespaceMirror() *Mirror[*Namespace] {
-	m := newMirror[*Namespace]("namespaces", &corev1.Namespace{})
-	m.trim = func(obj any) any {
-		if ns, ok := obj.(*corev1.Namespace); ok {
-			return trimNamespace(ns)
-		}
-		return obj
-	}
-	m.convert = func(obj any) (*Namespace, bool) {
-		ns, ok := obj.(*corev1.Namespace)
-		if !ok {
-			return nil, false
-		}
-		return NewNamespace(ns), true
-	}
-	return m
+	return mirrorOf("namespaces", &corev1.Namespace{}, trimNamespace, NewNamespace)
 }
 
 // NewNetworkPolicyMirror mirrors NetworkPolicies.
 func NewNetworkPolicyMirror() *Mirror[*NetworkPolicy] {
-	m := newMirror[*NetworkPolicy]("networkpolicies", &networkingv1.NetworkPolicy{})
-	m.trim = func(obj any) any {
-		if p, ok := obj.(*networkingv1.NetworkPolicy); ok {
-			return trimNetworkPolicy(p)
-		}
-		return obj
-	}
-	m.convert = func(obj any) (*NetworkPolicy, bool) {
-		p, ok := obj.(*networkingv1.NetworkPolicy)
-		if !ok {
-			return nil, false
-		}
-		return NewNetworkPolicy(p), true
-	}
-	return m
+	return mirrorOf("networkpolicies", &networkingv1.NetworkPolicy{}, trimNetworkPolicy, NewNetworkPolicy)
 }
 
 // Namespaces lists and watches all namespaces.

@@ -47,16 +47,7 @@ func NewServiceCIDR(in *networkingv1.ServiceCIDR) *ServiceCIDR {
 
 // NewServiceCIDRMirror mirrors ServiceCIDRs.
 func NewServiceCIDRMirror() *Mirror[*ServiceCIDR] {
-	m := newMirror[*ServiceCIDR]("servicecidrs", &networkingv1.ServiceCIDR{})
-	m.trim = func(obj any) any { return obj }
-	m.convert = func(obj any) (*ServiceCIDR, bool) {
-		in, ok := obj.(*networkingv1.ServiceCIDR)
-		if !ok {
-			return nil, false
-		}
-		return NewServiceCIDR(in), true
-	}
-	return m
+	return mirrorOf("servicecidrs", &networkingv1.ServiceCIDR{}, func(in *networkingv1.ServiceCIDR) *networkingv1.ServiceCIDR { return in }, NewServiceCIDR)
 }
 
 // ServiceCIDRs lists and watches all of them. To an API server that does not know the kind (before Kubernetes 1.33), or does not

@@ -78,37 +78,22 @@ func newHarness(t fatal, pools ...string) *harness {
 		}
 		h.pools = append(h.pools, pool)
 	}
-	h.nodes.OnChange(func(name string, before, after *kube.Node) {
-		if h.engine != nil {
-			h.engine.nodeChanged(name, before, after)
-		}
-	})
-	h.pods.OnChange(func(name string, before, after *kube.Pod) {
-		if h.engine != nil {
-			h.engine.podChanged(name, before, after)
-		}
-	})
-	h.namespaces.OnChange(func(name string, before, after *kube.Namespace) {
-		if h.engine != nil {
-			h.engine.namespaceChanged(name, before, after)
-		}
-	})
-	h.policies.OnChange(func(name string, before, after *kube.NetworkPolicy) {
-		if h.engine != nil {
-			h.engine.policyChanged(name, before, after)
-		}
-	})
-	h.services.OnChange(func(name string, before, after *kube.Service) {
-		if h.engine != nil {
-			h.engine.serviceChanged(name, before, after)
-		}
-	})
-	h.endpointSlices.OnChange(func(name string, before, after *kube.EndpointSlice) {
-		if h.engine != nil {
-			h.engine.sliceChanged(name, before, after)
-		}
-	})
+	relay(h, h.nodes, (*engine).nodeChanged)
+	relay(h, h.pods, (*engine).podChanged)
+	relay(h, h.namespaces, (*engine).namespaceChanged)
+	relay(h, h.policies, (*engine).policyChanged)
+	relay(h, h.services, (*engine).serviceChanged)
+	relay(h, h.endpointSlices, (*engine).sliceChanged)
 	return h
+}
+
+// relay tells the engine that runs of a mirror's changes.
+func relay[T kube.Object[T]](h *harness, m *kube.Mirror[T], changed func(*engine, string, T, T)) {
+	m.OnChange(func(name string, before, after T) {
+		if h.engine != nil {
+			changed(h.engine, name, before, after)
+		}
+	})
 }
 
 // start starts an engine, the first or a new one after a restart.

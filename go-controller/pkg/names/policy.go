@@ -36,7 +36,7 @@ const ACLLoggingMeter = "acl-logging"
 // Priorities of ACLs, all in one table: the floor version of OVN has no tiers, so what takes precedence has a higher number.
 // ovn-nb(5) allows 0 to 32767. All bounds are inclusive.
 const (
-	// ACLServiceSources drops what must not reach a service, before load balancing.
+	// ACLServiceSources drops what must not reach a service, before load balancing. No rule for other purposes may let it through.
 	ACLServiceSources = 32000
 	// ACLAdminFirst (to ACLAdminLast) is for policies of administrators that come before NetworkPolicies. Reserved.
 	ACLAdminFirst = 30000

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ovnkube/ovnkube/test/scale/harness"
 	"github.com/ovnkube/ovnkube/test/scale/load"
+	"github.com/ovnkube/ovnkube/test/scale/report"
 )
 
 const masterGrace = 15 * time.Second
@@ -98,6 +99,25 @@ func (c *cluster) stop() {
 			fmt.Fprintln(os.Stderr, "keep logs:", err)
 		}
 	}
+}
+
+// restartMaster starts the master again over an unchanged cluster, which it must leave as it is.
+func (c *cluster) restartMaster(ctx context.Context, result *report.Result) error {
+	before, err := c.settled(ctx)
+	if err != nil {
+		return err
+	}
+	c.master.Stop(masterGrace)
+	if err := c.startMaster(ctx); err != nil {
+		return err
+	}
+	after, err := c.settled(ctx)
+	if err != nil {
+		return err
+	}
+	result.Add("restart: northbound transactions", float64(after.Sub(before).Master), report.Count).AtMost(0)
+	result.Add("restart: started → ready", c.master.TimeToReady.Seconds(), report.Seconds)
+	return nil
 }
 
 // settled waits until the northbound database is still and returns its transactions.

@@ -223,23 +223,7 @@ func (r *policyRun) onePod(ctx context.Context) error {
 	return nil
 }
 
-func (r *policyRun) restart(ctx context.Context) error {
-	before, err := r.cluster.settled(ctx)
-	if err != nil {
-		return err
-	}
-	r.cluster.master.Stop(masterGrace)
-	if err := r.cluster.startMaster(ctx); err != nil {
-		return err
-	}
-	after, err := r.cluster.settled(ctx)
-	if err != nil {
-		return err
-	}
-	r.result.Add("restart: northbound transactions", float64(after.Sub(before).Master), report.Count).AtMost(0)
-	r.result.Add("restart: started → ready", r.cluster.master.TimeToReady.Seconds(), report.Seconds)
-	return nil
-}
+func (r *policyRun) restart(ctx context.Context) error { return r.cluster.restartMaster(ctx, r.result) }
 
 func (r *policyRun) deletePolicies(ctx context.Context) error {
 	before, err := r.mark(ctx)

@@ -212,19 +212,5 @@ func (r *serviceRun) wide(ctx context.Context) error {
 }
 
 func (r *serviceRun) restart(ctx context.Context) error {
-	before, err := r.cluster.settled(ctx)
-	if err != nil {
-		return err
-	}
-	r.cluster.master.Stop(masterGrace)
-	if err := r.cluster.startMaster(ctx); err != nil {
-		return err
-	}
-	after, err := r.cluster.settled(ctx)
-	if err != nil {
-		return err
-	}
-	r.result.Add("restart: northbound transactions", float64(after.Sub(before).Master), report.Count).AtMost(0)
-	r.result.Add("restart: started → ready", r.cluster.master.TimeToReady.Seconds(), report.Seconds)
-	return nil
+	return r.cluster.restartMaster(ctx, r.result)
 }

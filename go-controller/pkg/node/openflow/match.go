@@ -5,6 +5,8 @@ import (
 	"net/netip"
 
 	"github.com/digitalocean/go-openvswitch/ovs"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 )
 
 // Field is one condition of a match, see ovs-fields(7).
@@ -84,24 +86,17 @@ func FragmentationNeeded() Field {
 // IPSrc matches the sender. It needs a match of the family.
 func IPSrc(p netip.Prefix) Field {
 	if p.Addr().Is4() {
-		return matches(ovs.NetworkSource(prefixText(p)))
+		return matches(ovs.NetworkSource(addr.Text(p.Masked())))
 	}
-	return matches(ovs.IPv6Source(prefixText(p)))
+	return matches(ovs.IPv6Source(addr.Text(p.Masked())))
 }
 
 // IPDst matches the receiver. It needs a match of the family.
 func IPDst(p netip.Prefix) Field {
 	if p.Addr().Is4() {
-		return matches(ovs.NetworkDestination(prefixText(p)))
+		return matches(ovs.NetworkDestination(addr.Text(p.Masked())))
 	}
-	return matches(ovs.IPv6Destination(prefixText(p)))
-}
-
-func prefixText(p netip.Prefix) string {
-	if p.IsSingleIP() {
-		return p.Addr().String()
-	}
-	return p.Masked().String()
+	return matches(ovs.IPv6Destination(addr.Text(p.Masked())))
 }
 
 // PortSrc matches the sender's port. It needs a match of the protocol.

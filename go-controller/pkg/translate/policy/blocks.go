@@ -8,6 +8,8 @@ import (
 
 	networkingv1 "k8s.io/api/networking/v1"
 	utilnet "k8s.io/utils/net"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 )
 
 // parseBlock returns the addresses of a block as the fewest prefixes. They, and not a comparison with the exceptions, are written into matches: OVN
@@ -25,7 +27,7 @@ func parseBlock(in *networkingv1.IPBlock) ([]netip.Prefix, error) {
 		}
 		except = append(except, p)
 	}
-	return without(block, except), nil
+	return addr.Without(block, except), nil
 }
 
 // parseCIDR reads what API servers of all versions have accepted, leading zeros among it.
@@ -40,27 +42,6 @@ func parseCIDR(text string) (netip.Prefix, error) {
 		address, bits = address.Unmap(), bits-96
 	}
 	return netip.PrefixFrom(address, bits).Masked(), nil
-}
-
-// without returns the fewest prefixes that hold the addresses of p that are in none of except.
-func without(p netip.Prefix, except []netip.Prefix) []netip.Prefix {
-	except = slices.DeleteFunc(slices.Clone(except), func(e netip.Prefix) bool { return !e.Overlaps(p) })
-	if len(except) == 0 {
-		return []netip.Prefix{p}
-	}
-	if slices.ContainsFunc(except, func(e netip.Prefix) bool { return e.Bits() <= p.Bits() }) {
-		return nil
-	}
-	low, high := halves(p)
-	return append(without(low, except), without(high, except)...)
-}
-
-// halves cuts a prefix that is longer than one address.
-func halves(p netip.Prefix) (low, high netip.Prefix) {
-	bytes := p.Addr().AsSlice()
-	bytes[p.Bits()/8] |= 0x80 >> (p.Bits() % 8)
-	upper, _ := netip.AddrFromSlice(bytes)
-	return netip.PrefixFrom(p.Addr(), p.Bits()+1), netip.PrefixFrom(upper, p.Bits()+1)
 }
 
 // union returns the fewest prefixes that hold the same addresses, in order, IPv4 first.

@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"pgregory.net/rapid"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 )
 
 func TestBlocks(t *testing.T) {
@@ -54,7 +56,7 @@ func TestBlocksHoldTheRightAddresses(t *testing.T) {
 		for range rapid.IntRange(0, 4).Draw(t, "blocks") {
 			b := block{drawPrefix(t), rapid.SliceOfN(rapid.Custom(drawPrefix), 0, 3).Draw(t, "except")}
 			blocks = append(blocks, b)
-			all = append(all, without(b.cidr, b.except)...)
+			all = append(all, addr.Without(b.cidr, b.except)...)
 		}
 		got := union(all)
 		for i := range 256 {

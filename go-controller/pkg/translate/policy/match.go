@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/selector"
 )
@@ -49,7 +50,7 @@ func peersOf(v4 bool, field string, pods []selector.Selector, blocks []netip.Pre
 		if b.Bits() == 0 {
 			return ip(v4)
 		}
-		values = append(values, cidr(b))
+		values = append(values, addr.Text(b))
 	}
 	if len(values) == 0 {
 		return ""
@@ -79,14 +80,6 @@ func ip(v4 bool) string {
 		return "ip4"
 	}
 	return "ip6"
-}
-
-// cidr leaves out the length of a single address.
-func cidr(p netip.Prefix) string {
-	if p.IsSingleIP() {
-		return p.Addr().String()
-	}
-	return p.String()
 }
 
 // portRanges matches destination ports.

@@ -15,9 +15,6 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 )
 
-// sourceRangePriority is above all others: what must not reach a service, no rule for other purposes may let through.
-const sourceRangePriority = 32000
-
 // ClusterRows is the port group by which rules about services' clients are in effect on the switches that clients are on: nodes'
 // and external ones.
 func ClusterRows() nbstate.Desired {
@@ -59,7 +56,7 @@ func (t *translation) sourceRanges() {
 		}
 		id := names.ServiceSourceRanges(s.Namespace, s.Name, v4)
 		t.desired.Rows = append(t.desired.Rows, nbstate.Row{ID: id, Model: &nbdb.ACL{
-			Action: nbdb.ACLActionDrop, Direction: nbdb.ACLDirectionFromLport, Priority: sourceRangePriority,
+			Action: nbdb.ACLActionDrop, Direction: nbdb.ACLDirectionFromLport, Priority: names.ACLServiceSources,
 			Match: fmt.Sprintf("%s.dst == %s && (%s) && %s.src == %s", ip, set(vips), portMatch(s), ip, set(others)),
 		}})
 		t.desired.Members = append(t.desired.Members, nbstate.Member{

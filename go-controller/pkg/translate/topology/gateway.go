@@ -231,7 +231,7 @@ func (d *desired) hostSNAT(n Node, v4 bool) {
 	} {
 		id := s.id + "_" + family(v4)
 		d.row(id, &nbdb.NAT{
-			Type: nbdb.NATTypeSNAT, LogicalIP: logicalIP(s.from), ExternalIP: s.to.Addr().String(), AllowedExtIPs: s.only,
+			Type: nbdb.NATTypeSNAT, LogicalIP: addr.Text(s.from), ExternalIP: s.to.Addr().String(), AllowedExtIPs: s.only,
 		})
 		d.member(nbdb.LogicalRouterTable, router, "nat", id)
 	}
@@ -268,14 +268,6 @@ func family(v4 bool) string {
 		return "v4"
 	}
 	return "v6"
-}
-
-// logicalIP is how NAT rows name addresses: a single one without its length.
-func logicalIP(p netip.Prefix) string {
-	if p.IsSingleIP() {
-		return p.Addr().String()
-	}
-	return p.String()
 }
 
 // snat hides pods behind the node's first address of their family, but for destinations that are exempt.
