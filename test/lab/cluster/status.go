@@ -177,6 +177,11 @@ func (l *Lab) Kill(ctx context.Context, component, name string) error {
 	return l.order(ctx, component, name, "kill")
 }
 
+// Crash sends SIGKILL to a component and leaves it stopped.
+func (l *Lab) Crash(ctx context.Context, component, name string) error {
+	return l.order(ctx, component, name, "crash")
+}
+
 // Restart ends a component in the way it prefers and starts it anew.
 func (l *Lab) Restart(ctx context.Context, component, name string) error {
 	return l.order(ctx, component, name, "restart")

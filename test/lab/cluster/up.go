@@ -41,6 +41,8 @@ type Options struct {
 	// Self is the path of the ovnlab executable, which is every machine's init;
 	// empty finds it, see FindSelf.
 	Self string
+	// Standby adds a second replica of the master.
+	Standby bool
 	// Conformance adds the images that Kubernetes' own tests use.
 	Conformance bool
 	// Artifacts say where executables and images come from.
@@ -157,7 +159,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	l := &Lab{cfg: plan.Config{Name: o.Name, Family: o.Family, Install: o.Install, Dir: Dir(o.Name), OVNRoot: o.OVNRoot, BinDir: o.BinDir}}
+	l := &Lab{cfg: plan.Config{Name: o.Name, Family: o.Family, Install: o.Install, Dir: Dir(o.Name), OVNRoot: o.OVNRoot, BinDir: o.BinDir, Standby: o.Standby}}
 	for n := 1; n <= o.Nodes; n++ {
 		l.cfg.Nodes = append(l.cfg.Nodes, n)
 	}

@@ -18,6 +18,7 @@ const (
 	SBDB              = "ovn-sb"
 	Northd            = "ovn-northd"
 	Master            = "ovnkube-master"
+	StandbyMaster     = "ovnkube-master-standby"
 	Routes            = "cp-routes"
 	Containerd        = "containerd"
 	Kubelet           = "kubelet"
@@ -55,7 +56,10 @@ func (c *Config) ControlPlaneMachine() (*machine.Spec, error) {
 		c.routes(),
 	}
 	if c.Install == InstallProcess {
-		s.Components = append(s.Components, c.master())
+		s.Components = append(s.Components, c.master(Master, ControlPlane, MasterHealth))
+		if c.Standby {
+			s.Components = append(s.Components, c.master(StandbyMaster, ControlPlane+"-standby", StandbyHealth))
+		}
 	}
 	return s, nil
 }
@@ -169,15 +173,22 @@ func (c *Config) routes() supervise.Component {
 		"/proc/1/exe", "cp-routes", "--kubeconfig", kubeInside + "/admin.kubeconfig"}}
 }
 
-func (c *Config) master() supervise.Component {
-	return supervise.Component{Name: Master, Gates: []supervise.Gate{c.apiReady()}, Argv: []string{
+// Ports of the health servers of the masters and of the node agents, on their machines' loopback addresses.
+const (
+	MasterHealth  = 9409
+	AgentHealth   = 9410
+	StandbyHealth = 9411
+)
+
+func (c *Config) master(name, identity string, health int) supervise.Component {
+	return supervise.Component{Name: name, Gates: []supervise.Gate{c.apiReady()}, Argv: []string{
 		productInside + "/ovnkube", "master",
 		"--k8s-kubeconfig=" + kubeInside + "/ovnkube-master.kubeconfig",
 		"--cluster-subnets=" + strings.Join(c.Family.Cluster(), ","),
 		"--k8s-service-cidrs=" + strings.Join(c.Family.Services(), ","),
 		"--nb-address=unix:/var/run/ovn/ovnnb_db.sock",
 		"--sb-address=unix:/var/run/ovn/ovnsb_db.sock",
-		"--identity=" + ControlPlane,
-		"--metrics-bind-address=127.0.0.1:9409",
+		"--identity=" + identity,
+		fmt.Sprintf("--metrics-bind-address=127.0.0.1:%d", health),
 	}}
 }

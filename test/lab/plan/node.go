@@ -124,7 +124,7 @@ func (c *Config) nodeAgent(name string) supervise.Component {
 			"--cluster-subnets=" + strings.Join(c.Family.Cluster(), ","),
 			"--k8s-service-cidrs=" + strings.Join(c.Family.Services(), ","),
 			"--sb-address=" + c.Family.OVNRemote(SBPort),
-			"--metrics-bind-address=127.0.0.1:9410",
+			fmt.Sprintf("--metrics-bind-address=127.0.0.1:%d", AgentHealth),
 		}}
 }
 

@@ -53,6 +53,8 @@ type Config struct {
 	CoreDNSImage string `json:"coreDNSImage"`
 	// ImageStore is the folder that new nodes get their images from.
 	ImageStore string `json:"imageStore"`
+	// Standby adds a second replica of the master, which waits for the first one's end.
+	Standby bool `json:"standby,omitempty"`
 	// Nodes are the numbers of the nodes: node1 is 1.
 	Nodes []int `json:"nodes"`
 }

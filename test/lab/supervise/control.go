@@ -26,6 +26,25 @@ func (s *Supervisor) Kill(name string) error {
 	return nil
 }
 
+// Crash sends SIGKILL to a component's process and leaves it stopped, as a machine that goes down does.
+func (s *Supervisor) Crash(ctx context.Context, name string) error {
+	u, err := s.unit(name)
+	if err != nil {
+		return err
+	}
+	u.mu.Lock()
+	u.want = false
+	u.mu.Unlock()
+	if err := s.Kill(name); err != nil {
+		return err
+	}
+	u.poke()
+	if err := u.await(ctx, func(st Status) bool { return st.State == StateStopped }); err != nil {
+		return fmt.Errorf("crash %s: %w", name, err)
+	}
+	return nil
+}
+
 // Stop asks a component to end, kills it when it does not, and leaves it
 // stopped.
 func (s *Supervisor) Stop(ctx context.Context, name string) error {

@@ -17,7 +17,7 @@ import (
 // Serve answers on l for a supervisor, until ctx ends:
 //
 //	GET  /components               the status of all
-//	POST /components/NAME/VERB     VERB is kill, stop, start or restart
+//	POST /components/NAME/VERB     VERB is kill, crash, stop, start or restart
 func Serve(ctx context.Context, l net.Listener, s *Supervisor) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /components", func(w http.ResponseWriter, _ *http.Request) {
@@ -34,6 +34,8 @@ func Serve(ctx context.Context, l net.Listener, s *Supervisor) error {
 		switch verb := r.PathValue("verb"); verb {
 		case "kill":
 			err = s.Kill(name)
+		case "crash":
+			err = s.Crash(r.Context(), name)
 		case "stop":
 			err = s.Stop(r.Context(), name)
 		case "start":

@@ -179,3 +179,23 @@ func TestOutput(t *testing.T) {
 		t.Error("a command that outlives its context must be killed")
 	}
 }
+
+func TestCrashedComponentStaysDown(t *testing.T) {
+	r := newRig(t)
+	marker := filepath.Join(r.dir, "asked")
+	r.add(t, "a", "trap 'touch "+marker+"' TERM; while :; do sleep 0.1; done")
+	r.await(t, "a", "running", running)
+	if err := r.Crash(r.ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	if st := r.await(t, "a", "stopped", func(st Status) bool { return st.State == StateStopped }); st.PID != 0 {
+		t.Errorf("after a crash: %+v", st)
+	}
+	if _, err := os.Stat(marker); err == nil {
+		t.Error("it was asked to end: what it holds in others' hands may be given back")
+	}
+	if err := r.Start(r.ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, "a", "running again", running)
+}

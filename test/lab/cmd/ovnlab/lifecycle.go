@@ -38,6 +38,7 @@ After a failure what is there is left for inspection: status, logs, exec, down.`
 	f.StringVar(&o.OVNRoot, "ovn-root", "", "root file system to run Open vSwitch and OVN from, instead of the host's")
 	f.StringVar(&install, "install", string(plan.InstallProcess), "how the project's components get in: process or none")
 	f.StringVar(&o.BinDir, "bin-dir", "", "folder with the project's executables (default _output/bin of the repository)")
+	f.BoolVar(&o.Standby, "standby", false, "also run a second replica of the master")
 	f.BoolVar(&o.Conformance, "conformance", false, "also provide the images that Kubernetes' own tests use")
 	return c
 }
