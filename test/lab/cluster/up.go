@@ -36,6 +36,8 @@ type Options struct {
 	// OVNRoot is a root file system to take Open vSwitch and OVN from; empty is
 	// the host's own.
 	OVNRoot string
+	// Agent has settings of the nodes' agents.
+	Agent plan.Agent
 	// BinDir has the project's executables; empty is _output/bin of the repository.
 	BinDir string
 	// Self is the path of the ovnlab executable, which is every machine's init;
@@ -159,7 +161,8 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	l := &Lab{cfg: plan.Config{Name: o.Name, Family: o.Family, Install: o.Install, Dir: Dir(o.Name), OVNRoot: o.OVNRoot, BinDir: o.BinDir, Standby: o.Standby}}
+	l := &Lab{cfg: plan.Config{Name: o.Name, Family: o.Family, Install: o.Install, Dir: Dir(o.Name), OVNRoot: o.OVNRoot, Agent: o.Agent, BinDir: o.BinDir,
+		Standby: o.Standby}}
 	for n := 1; n <= o.Nodes; n++ {
 		l.cfg.Nodes = append(l.cfg.Nodes, n)
 	}

@@ -118,14 +118,14 @@ func (c *Config) nodeAgent(name string) supervise.Component {
 		Gates: []supervise.Gate{{Unix: ovsdbSocket}, c.apiReady()},
 		// As an agent's image does: the plugin comes with the agent.
 		Before: []supervise.Command{{Argv: []string{"/usr/bin/install", "-m", "0755", "-t", "/opt/cni/bin", productInside + "/" + shim}}},
-		Argv: []string{productInside + "/ovnkube", "node",
+		Argv: append([]string{productInside + "/ovnkube", "node",
 			"--node-name=" + name,
 			"--k8s-kubeconfig=" + kubeInside + "/ovnkube-node.kubeconfig",
 			"--cluster-subnets=" + strings.Join(c.Family.Cluster(), ","),
 			"--k8s-service-cidrs=" + strings.Join(c.Family.Services(), ","),
 			"--sb-address=" + c.Family.OVNRemote(SBPort),
 			fmt.Sprintf("--metrics-bind-address=127.0.0.1:%d", AgentHealth),
-		}}
+		}, c.Agent.flags()...)}
 }
 
 // sortFlags orders a command's flags, for a plan that reads the same each time.

@@ -42,6 +42,8 @@ type Config struct {
 	// OVNRoot is a root file system to take Open vSwitch and OVN from; empty for
 	// the host's.
 	OVNRoot string `json:"ovnRoot,omitempty"`
+	// Agent is how the nodes' agents differ from the default.
+	Agent Agent `json:"agent"`
 	// BinDir has the project's executables, used with InstallProcess.
 	BinDir string `json:"binDir,omitempty"`
 	// Binaries are the paths of the executables the machines need, by name.
@@ -57,6 +59,25 @@ type Config struct {
 	Standby bool `json:"standby,omitempty"`
 	// Nodes are the numbers of the nodes: node1 is 1.
 	Nodes []int `json:"nodes"`
+}
+
+// Agent has settings of the nodes' agents; empty ones are left to the agent.
+type Agent struct {
+	// GatewayMode is shared or local, Netfilter auto, nftables or iptables.
+	GatewayMode string `json:"gatewayMode,omitempty"`
+	Netfilter   string `json:"netfilter,omitempty"`
+}
+
+// flags are those of the agent's command line.
+func (a Agent) flags() []string {
+	var out []string
+	if a.GatewayMode != "" {
+		out = append(out, "--gateway-mode="+a.GatewayMode)
+	}
+	if a.Netfilter != "" {
+		out = append(out, "--netfilter="+a.Netfilter)
+	}
+	return out
 }
 
 // nameRE keeps names short enough for socket paths and fit for cgroup names.

@@ -82,6 +82,20 @@ func TestAgentGetsWhatTheLabIs(t *testing.T) {
 	}
 }
 
+func TestAgentGetsItsSettings(t *testing.T) {
+	c := testConfig(IPv4)
+	if argv := component(t, nodeSpec(t, c), NodeAgent).Argv; slices.ContainsFunc(argv, func(a string) bool { return strings.HasPrefix(a, "--gateway-mode") }) {
+		t.Errorf("the agent's default is overridden: %v", argv)
+	}
+	c.Agent = Agent{GatewayMode: "local", Netfilter: "iptables"}
+	argv := component(t, nodeSpec(t, c), NodeAgent).Argv
+	for _, want := range []string{"--gateway-mode=local", "--netfilter=iptables"} {
+		if !slices.Contains(argv, want) {
+			t.Errorf("the agent is not given %s: %v", want, argv)
+		}
+	}
+}
+
 func TestInstallNoneLeavesTheProjectOut(t *testing.T) {
 	c := testConfig(IPv4)
 	c.Install = InstallNone

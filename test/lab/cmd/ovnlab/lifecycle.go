@@ -37,6 +37,8 @@ After a failure what is there is left for inspection: status, logs, exec, down.`
 	f.StringVar(&family, "ip-family", string(plan.IPv4), "IP family of nodes and pods: ipv4, ipv6 or dual")
 	f.StringVar(&o.OVNRoot, "ovn-root", "", "root file system to run Open vSwitch and OVN from, instead of the host's")
 	f.StringVar(&install, "install", string(plan.InstallProcess), "how the project's components get in: process or none")
+	f.StringVar(&o.Agent.GatewayMode, "gateway-mode", "", "where pods' packets leave a node: shared or local (default: the agent's)")
+	f.StringVar(&o.Agent.Netfilter, "netfilter", "", "how the nodes' rules are written: auto, nftables or iptables (default: the agent's)")
 	f.StringVar(&o.BinDir, "bin-dir", "", "folder with the project's executables (default _output/bin of the repository)")
 	f.BoolVar(&o.Standby, "standby", false, "also run a second replica of the master")
 	f.BoolVar(&o.Conformance, "conformance", false, "also provide the images that Kubernetes' own tests use")
