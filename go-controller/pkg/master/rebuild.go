@@ -18,6 +18,9 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/topology"
 )
 
+// clusterProtection is the name of the owner of what protects OVN's controllers.
+const clusterProtection = "protection"
+
 // rebuild fills the empty ledger from what is there: first the rows in the northbound database, because
 // packets flow by them; then annotations, those of older objects first. Whoever is not served here gets
 // something new later, when everything that is taken is known. The store gets to know what is in the database, so that it
@@ -25,6 +28,9 @@ import (
 func (e *engine) rebuild(o observed) error {
 	if err := e.set(nbstate.Owner{Kind: names.OwnerCluster, Name: names.DefaultNetwork},
 		topology.ClusterRows(e.cluster)); err != nil {
+		return err
+	}
+	if err := e.set(nbstate.Owner{Kind: names.OwnerCluster, Name: clusterProtection}, topology.ProtectionRows()); err != nil {
 		return err
 	}
 	if err := e.set(nbstate.Owner{Kind: names.OwnerCluster, Name: clusterServices}, service.ClusterRows()); err != nil {

@@ -31,8 +31,9 @@ func ClusterRows(c Cluster) nbstate.Desired {
 		// Learning a neighbour from every ARP request would cost a MAC_Binding row and flows on all nodes for each pair of
 		// talkers; the router asks when it needs to know.
 		Options: map[string]string{"always_learn_from_arp_request": "false"},
+		Copp:    protectedBy(names.ProtectPods),
 	})
-	d.row(names.JoinSwitch, &nbdb.LogicalSwitch{Name: names.JoinSwitch})
+	d.row(names.JoinSwitch, &nbdb.LogicalSwitch{Name: names.JoinSwitch, Copp: protectedBy(names.ProtectGateways)})
 	d.link(link{
 		router: names.ClusterRouter, routerPort: names.RouterToJoinPort(names.ClusterRouter), networks: c.routerOnJoin(),
 		swtch: names.JoinSwitch, switchPort: names.JoinToRouterPort(names.ClusterRouter),

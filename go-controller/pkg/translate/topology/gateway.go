@@ -73,7 +73,7 @@ func (c Cluster) NeighbourOf(m *nbdb.StaticMACBinding) (node string, ok bool) {
 // gateway is the node's gateway router between join switch and external bridge.
 func (d *desired) gateway(n Node) {
 	router := names.GatewayRouter(n.Name)
-	d.row(router, &nbdb.LogicalRouter{Name: router, Options: map[string]string{
+	d.row(router, &nbdb.LogicalRouter{Name: router, Copp: protectedBy(names.ProtectGateways), Options: map[string]string{
 		"chassis": n.Chassis,
 		// What enters through the router's load balancers must come back through it.
 		"lb_force_snat_ip": "router_ip",
@@ -134,7 +134,7 @@ func (d *desired) joinLink(n Node) {
 // externalLink connects the gateway router to the external bridge.
 func (d *desired) externalLink(n Node) {
 	router, swtch := names.GatewayRouter(n.Name), names.ExternalSwitch(n.Name)
-	d.row(swtch, &nbdb.LogicalSwitch{Name: swtch})
+	d.row(swtch, &nbdb.LogicalSwitch{Name: swtch, Copp: protectedBy(names.ProtectGateways)})
 	localnet := &nbdb.LogicalSwitchPort{
 		Name: names.ExternalLocalnetPort(n.Name), Type: "localnet", Addresses: []string{"unknown"},
 		Options: map[string]string{"network_name": names.PhysicalNetwork},

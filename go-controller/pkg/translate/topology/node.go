@@ -32,7 +32,7 @@ type Node struct {
 func NodeRows(n Node) nbstate.Desired {
 	var d desired
 	swtch := names.NodeSwitch(n.Name)
-	d.row(swtch, &nbdb.LogicalSwitch{Name: swtch, OtherConfig: switchConfig(n.Subnets)})
+	d.row(swtch, &nbdb.LogicalSwitch{Name: swtch, Copp: protectedBy(names.ProtectPods), OtherConfig: switchConfig(n.Subnets)})
 	for _, group := range []string{names.ClusterLBGroup, names.ClusterSwitchLBGroup} {
 		d.member(nbdb.LogicalSwitchTable, swtch, "load_balancer_group", group)
 	}

@@ -3,6 +3,7 @@ package topology
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,6 +11,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/golden"
 )
 
@@ -57,6 +59,44 @@ func gatewayOf(t *testing.T, set map[string]string, cluster Cluster) *Gateway {
 		t.Fatal(err)
 	}
 	return &Gateway{Cluster: cluster, ID: id, Mode: c.Mode, MAC: c.MAC, Addresses: c.Addresses, NextHops: c.NextHops, VLAN: c.VLAN}
+}
+
+func TestProtectionGolden(t *testing.T) {
+	golden.Check(t, "testdata/protection.yaml", ProtectionRows(), *update)
+}
+
+// Every switch and router is protected by one of the rows that there are.
+func TestEverythingIsProtected(t *testing.T) {
+	there := map[string]bool{}
+	for _, r := range ProtectionRows().Rows {
+		if c, ok := r.Model.(*nbdb.Copp); ok {
+			there[r.ID] = len(c.Meters) > 0
+		}
+	}
+	cluster := Cluster{JoinSubnets: []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16")}}
+	node := Node{
+		Name: "n1", Subnets: []netip.Prefix{netip.MustParsePrefix("10.128.0.0/23")}, Chassis: "c1",
+		Gateway: &Gateway{Cluster: cluster, ID: 2, Mode: names.GatewayModeShared, Addresses: []netip.Prefix{netip.MustParsePrefix("172.18.0.11/24")}},
+	}
+	seen := 0
+	for _, r := range slices.Concat(ClusterRows(cluster).Rows, NodeRows(node).Rows) {
+		var copp *string
+		switch m := r.Model.(type) {
+		case *nbdb.LogicalSwitch:
+			copp = m.Copp
+		case *nbdb.LogicalRouter:
+			copp = m.Copp
+		default:
+			continue
+		}
+		seen++
+		if copp == nil || !there[*copp] {
+			t.Errorf("%s is not protected", r.ID)
+		}
+	}
+	if seen != 5 {
+		t.Errorf("%d switches and routers, want 5", seen)
+	}
 }
 
 func TestClusterGolden(t *testing.T) {
