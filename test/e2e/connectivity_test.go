@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/test/e2e/places"
 	"github.com/ovnkube/ovnkube/test/e2e/traffic"
 )
 
@@ -169,7 +170,7 @@ func testReachability(e *env) {
 // managementAddresses are the addresses of a node's management port.
 func (e *env) managementAddresses(node string) []netip.Addr {
 	e.Helper()
-	prefixes, err := linkAddresses(e.machine(node).NetNS, names.ManagementPort)
+	prefixes, err := places.Addresses(e.machine(node).NetNS, names.ManagementPort)
 	e.must(err)
 	var out []netip.Addr
 	for _, p := range prefixes {

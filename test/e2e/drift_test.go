@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/test/e2e/places"
 	"github.com/ovnkube/ovnkube/test/e2e/traffic"
 )
 
@@ -74,7 +75,7 @@ func (e *env) damages(node string) []damage {
 	standard := route{"default", e.machine("cp").Address(is4).String(), names.ExternalBridge}
 	has := func(device string, want netip.Addr) func() error {
 		return func() error {
-			got, err := linkAddresses(self.NetNS, device)
+			got, err := places.Addresses(self.NetNS, device)
 			if err != nil {
 				return err
 			}

@@ -5,15 +5,11 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -22,9 +18,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/ovnkube/ovnkube/test/e2e/places"
 	"github.com/ovnkube/ovnkube/test/e2e/traffic"
 	"github.com/ovnkube/ovnkube/test/lab/image"
-	"github.com/ovnkube/ovnkube/test/lab/netns"
 )
 
 // mirror holds pods, nodes and service accounts as watches report them.
@@ -310,17 +306,6 @@ func (e *env) gone(limit time.Duration, names ...string) {
 	})
 }
 
-// podAddresses are a pod's addresses as Kubernetes shows them.
-func podAddresses(p *corev1.Pod) []netip.Addr {
-	var out []netip.Addr
-	for _, ip := range p.Status.PodIPs {
-		if a, err := netip.ParseAddr(ip.IP); err == nil {
-			out = append(out, a)
-		}
-	}
-	return out
-}
-
 // places returns the networks of pods of the scenario's namespace.
 func (e *env) places(names ...string) []traffic.Place {
 	e.Helper()
@@ -335,77 +320,12 @@ func (e *env) places(names ...string) []traffic.Place {
 	return e.placesOf(pods...)
 }
 
-// placesOf finds the network namespaces of pods by the pods' addresses.
+// placesOf returns the networks of pods.
 func (e *env) placesOf(pods ...*corev1.Pod) []traffic.Place {
 	e.Helper()
-	index := map[string]map[netip.Addr]string{}
-	var out []traffic.Place
-	for _, p := range pods {
-		addrs := podAddresses(p)
-		if p.Spec.HostNetwork {
-			place := e.machine(p.Spec.NodeName)
-			place.Name = p.Name
-			out = append(out, place)
-			continue
-		}
-		if index[p.Spec.NodeName] == nil {
-			index[p.Spec.NodeName] = e.namespaces(p.Spec.NodeName)
-		}
-		path, ok := "", false
-		if len(addrs) > 0 {
-			path, ok = index[p.Spec.NodeName][addrs[0]]
-		}
-		if !ok {
-			e.Fatalf("%s: no network namespace on %s has its address %v", describe(p), p.Spec.NodeName, addrs)
-		}
-		out = append(out, traffic.Place{Name: p.Name, NetNS: path, Addresses: addrs})
-	}
-	return out
-}
-
-// namespaces returns the pods' network namespaces on a node by the addresses of their eth0.
-func (e *env) namespaces(node string) map[netip.Addr]string {
-	e.Helper()
-	files, err := filepath.Glob(filepath.Join(e.path(node, "/run/netns"), "*"))
+	out, err := places.Pods(e.Lab, pods...)
 	e.must(err)
-	out := map[netip.Addr]string{}
-	for _, f := range files {
-		if st, err := os.Stat(f); err != nil || st.Mode().IsRegular() && st.Size() > 0 {
-			continue
-		}
-		addrs, err := linkAddresses(f, "eth0")
-		if err != nil {
-			continue // a sandbox that is being made or removed
-		}
-		for _, a := range addrs {
-			out[a.Addr()] = f
-		}
-	}
 	return out
-}
-
-// linkAddresses returns the global addresses of a device.
-func linkAddresses(ns, device string) ([]netip.Prefix, error) {
-	var out []netip.Prefix
-	err := netns.Do(ns, func() error {
-		link, err := netlink.LinkByName(device)
-		if err != nil {
-			return err
-		}
-		addrs, err := netlink.AddrList(link, netlink.FAMILY_ALL)
-		if err != nil {
-			return err
-		}
-		for _, a := range addrs {
-			ip, ok := netip.AddrFromSlice(a.IP)
-			ones, _ := a.Mask.Size()
-			if ok && !ip.Unmap().IsLinkLocalUnicast() {
-				out = append(out, netip.PrefixFrom(ip.Unmap(), ones))
-			}
-		}
-		return nil
-	})
-	return out, err
 }
 
 // events returns the messages of a pod's Events.

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/ovnkube/ovnkube/test/e2e/places"
 	"github.com/ovnkube/ovnkube/test/e2e/traffic"
 )
 
@@ -133,7 +134,7 @@ func testDNS(e *env) {
 		e.ready(30*time.Second, "client-"+node)
 		for _, server := range servers {
 			e.mustReach(e.places("client-" + node)[0], e.placesOf(server)[0], icmp, 0)
-			for _, at := range podAddresses(server) {
+			for _, at := range places.PodAddresses(server) {
 				for _, network := range []string{"udp", "tcp"} {
 					from := e.places("client-" + node)[0]
 					ctx, cancel := context.WithTimeout(e.ctx, 3*time.Second)

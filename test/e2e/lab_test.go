@@ -17,6 +17,7 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/ovnkube/ovnkube/test/e2e/places"
 	"github.com/ovnkube/ovnkube/test/e2e/traffic"
 	"github.com/ovnkube/ovnkube/test/lab/cluster"
 	"github.com/ovnkube/ovnkube/test/lab/plan"
@@ -48,6 +49,7 @@ type lab struct {
 type labOptions struct {
 	ovnRoot string
 	suffix  string
+	agent   plan.Agent
 }
 
 // bringUp returns a lab of the family with three nodes, and takes it down when t ends.
@@ -269,18 +271,8 @@ func (e *env) stopped(component, machine string) (start func()) {
 // machine returns the network of a machine.
 func (e *env) machine(name string) traffic.Place {
 	e.Helper()
-	pid, err := e.PID(name)
+	p, err := places.Machine(e.Lab, name)
 	e.must(err)
-	p := traffic.Place{Name: name, NetNS: fmt.Sprintf("/proc/%d/ns/net", pid)}
-	switch name {
-	case plan.ControlPlane:
-		p.Addresses = e.Family().ControlPlane()
-	case plan.Outside:
-		p.Addresses = e.Family().OutsideServer()
-	default:
-		p.Addresses, err = e.NodeAddrs(name)
-		e.must(err)
-	}
 	return p
 }
 
@@ -363,7 +355,7 @@ func evidence(t *testing.T) (string, error) {
 // upLab brings a lab up; its steps are shown in the test's output when it fails.
 func upLab(ctx context.Context, name string, family plan.Family, o labOptions, binaries string) (*cluster.Lab, error) {
 	var steps bytes.Buffer
-	l, err := cluster.Up(ctx, cluster.Options{Name: name, Family: family, OVNRoot: o.ovnRoot, BinDir: binaries, Out: &steps})
+	l, err := cluster.Up(ctx, cluster.Options{Name: name, Family: family, OVNRoot: o.ovnRoot, Agent: o.agent, BinDir: binaries, Out: &steps})
 	if err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, steps.String())
 	}
@@ -380,20 +372,14 @@ func (e *env) readyz(machine string, at uint16) error {
 	return err
 }
 
-// Ports of the health servers.
-const (
-	masterHealth = 9409
-	agentHealth  = 9410
-)
-
 // masterReady waits until the master leads and is in step with the databases.
 func (e *env) masterReady() time.Duration {
 	e.Helper()
-	return e.eventually(30*time.Second, func() error { return e.readyz(plan.ControlPlane, masterHealth) })
+	return e.eventually(30*time.Second, func() error { return e.readyz(plan.ControlPlane, plan.MasterHealth) })
 }
 
 // agentReady waits until a node's agent says that the node is ready for pods.
 func (e *env) agentReady(node string) time.Duration {
 	e.Helper()
-	return e.eventually(30*time.Second, func() error { return e.readyz(node, agentHealth) })
+	return e.eventually(30*time.Second, func() error { return e.readyz(node, plan.AgentHealth) })
 }

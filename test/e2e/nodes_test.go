@@ -57,7 +57,7 @@ func testNodeAddedAndRemoved(e *env) {
 			if err != nil {
 				return err
 			}
-			if d := now.diff(before); d != "" {
+			if d := now.Diff(before); d != "" {
 				return errors.New(d)
 			}
 			return nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/test/e2e/places"
 	"github.com/ovnkube/ovnkube/test/lab/netns"
 )
 
@@ -178,7 +179,7 @@ func (e *env) checkManagementPort(node string) {
 	if mtu != podMTU {
 		e.Errorf("%s: MTU of %s is %d, want %d", node, names.ManagementPort, mtu, podMTU)
 	}
-	got, err := linkAddresses(ns, names.ManagementPort)
+	got, err := places.Addresses(ns, names.ManagementPort)
 	e.must(err)
 	var want []netip.Prefix
 	for _, s := range e.subnets(node) {
@@ -275,9 +276,9 @@ func (e *env) checkRoutes(node string) {
 			e.serviceRoute(is4),
 		))
 	}
-	on, err := linkAddresses(m.NetNS, names.ExternalBridge)
+	on, err := places.Addresses(m.NetNS, names.ExternalBridge)
 	e.must(err)
-	nic, err := linkAddresses(m.NetNS, "eth0")
+	nic, err := places.Addresses(m.NetNS, "eth0")
 	e.must(err)
 	for _, a := range m.Addresses {
 		if !slices.ContainsFunc(on, func(p netip.Prefix) bool { return p.Addr() == a }) {
@@ -342,9 +343,9 @@ func (e *env) checkPodPort(node, pod string) {
 	if ids[names.IfaceMAC] != net.MAC.String() {
 		e.Errorf("%s: port of pod %s has %s=%q, the annotation says %s", node, pod, names.IfaceMAC, ids[names.IfaceMAC], net.MAC)
 	}
-	for i, a := range podAddresses(p) {
+	for i, a := range places.PodAddresses(p) {
 		if i >= len(net.Addresses) || net.Addresses[i].Addr() != a {
-			e.Errorf("pod %s has %v, its annotation says %v", pod, podAddresses(p), net.Addresses)
+			e.Errorf("pod %s has %v, its annotation says %v", pod, places.PodAddresses(p), net.Addresses)
 			break
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/test/e2e/census"
 	"github.com/ovnkube/ovnkube/test/e2e/traffic"
 	"github.com/ovnkube/ovnkube/test/lab/image"
 	"github.com/ovnkube/ovnkube/test/lab/plan"
@@ -178,14 +179,14 @@ func testChurn(e *env) {
 }
 
 // settle waits until nothing is more or less than before.
-func (e *env) settle(before census) time.Duration {
+func (e *env) settle(before census.Census) time.Duration {
 	e.Helper()
 	return e.eventually(45*time.Second, func() error {
 		now, err := e.takeCensus()
 		if err != nil {
 			return err
 		}
-		if d := now.diff(before); d != "" {
+		if d := now.Diff(before); d != "" {
 			return errors.New(d)
 		}
 		return nil

@@ -2,20 +2,15 @@ package inlab
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/netip"
-	"path/filepath"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/ovnkube/ovnkube/test/e2e/places"
 	"github.com/ovnkube/ovnkube/test/e2e/traffic"
 	"github.com/ovnkube/ovnkube/test/lab/image"
-	"github.com/ovnkube/ovnkube/test/lab/netns"
-	"github.com/ovnkube/ovnkube/test/lab/plan"
 )
 
 // Namespace is where scenarios put their objects.
@@ -87,57 +82,13 @@ func ready(pod *corev1.Pod) bool {
 	return false
 }
 
-// place finds the network namespace that has the pod's address.
 func (b *Bench) place(pod *corev1.Pod) (traffic.Place, error) {
-	address, err := netip.ParseAddr(pod.Status.PodIP)
-	if err != nil {
-		return traffic.Place{}, fmt.Errorf("address of pod %s: %w", pod.Name, err)
-	}
-	dir, err := b.Lab.Path(pod.Spec.NodeName, "/run/netns")
+	found, err := places.Pods(b.Lab, pod)
 	if err != nil {
 		return traffic.Place{}, err
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil {
-		return traffic.Place{}, err
-	}
-	for _, file := range files {
-		if has(file, address) {
-			return traffic.Place{Name: pod.Name, NetNS: file, Addresses: []netip.Addr{address}}, nil
-		}
-	}
-	return traffic.Place{}, fmt.Errorf("pod %s: no network namespace on %s has its address %s", pod.Name, pod.Spec.NodeName, address)
-}
-
-// has tells whether a device of a network namespace has an address. What is no namespace, or goes away, has none.
-func has(namespace string, address netip.Addr) bool {
-	errHas := errors.New("it has")
-	err := netns.Do(namespace, func() error {
-		addresses, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
-		if err != nil {
-			return err
-		}
-		for _, a := range addresses {
-			if got, ok := netip.AddrFromSlice(a.IP); ok && got.Unmap() == address {
-				return errHas
-			}
-		}
-		return nil
-	})
-	return errors.Is(err, errHas)
+	return found[0], nil
 }
 
 // Machine returns the network of a machine of the lab.
-func (b *Bench) Machine(name string) (traffic.Place, error) {
-	pid, err := b.Lab.PID(name)
-	if err != nil {
-		return traffic.Place{}, err
-	}
-	p := traffic.Place{Name: name, NetNS: filepath.Join("/proc", fmt.Sprint(pid), "ns/net")}
-	if name == plan.Outside {
-		p.Addresses = b.Lab.Family().OutsideServer()
-		return p, nil
-	}
-	p.Addresses, err = b.Lab.NodeAddrs(name)
-	return p, err
-}
+func (b *Bench) Machine(name string) (traffic.Place, error) { return places.Machine(b.Lab, name) }
