@@ -48,12 +48,22 @@ type path struct {
 	note    string
 }
 
+// way is a path to one port of the server.
+type way struct {
+	from traffic.Place
+	at   netip.AddrPort
+}
+
+func (p path) way(port uint16) way { return way{from: p.from, at: p.to(port)} }
+
 // kind is something to measure on a path.
 type kind struct {
 	name string
 	unit string
+	// port of the server for the n-th turn of all.
+	port func(n int) uint16
 	// run returns the figure in unit.
-	run func(ctx context.Context, p path, turn time.Duration) (float64, error)
+	run func(ctx context.Context, w way, turn time.Duration) (float64, error)
 	// reference is OVN-Kubernetes' figure for each path.
 	reference []string
 }
@@ -83,9 +93,9 @@ func Run(ctx context.Context, o Options) (*report.Result, error) {
 
 func (b *bench) kinds() []kind {
 	return []kind{
-		{"TCP throughput", report.GbitPerSecond, b.throughput, []string{"0.77 Gbit/s", "0.75 Gbit/s"}},
-		{"TCP requests, one at a time", report.PerSecond, b.requests, nil},
-		{fmt.Sprintf("new HTTP connections, %d at a time", workers), report.PerSecond, b.connections, []string{"4,241/s", "4,142/s"}},
+		{"TCP throughput", report.GbitPerSecond, always(sinkPort), b.throughput, []string{"0.77 Gbit/s", "0.75 Gbit/s"}},
+		{"TCP requests, one at a time", report.PerSecond, always(echoPort), b.requests, nil},
+		{fmt.Sprintf("new HTTP connections, %d at a time", workers), report.PerSecond, httpPort, b.connections, []string{"4,241/s", "4,142/s"}},
 	}
 }
 
@@ -101,7 +111,7 @@ func (b *bench) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if b.servers, err = serve(server); err != nil {
+	if b.servers, err = serve(server, b.ports()); err != nil {
 		return err
 	}
 	s, err := b.service(ctx)
@@ -112,11 +122,20 @@ func (b *bench) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, p := range b.paths {
-		if err := reachable(ctx, p); err != nil {
+		if err := reachable(ctx, p, b.ports()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ports are those of the servers, and of the service.
+func (b *bench) ports() []uint16 {
+	all := []uint16{sinkPort, echoPort}
+	for n := range b.Rounds * pathCount {
+		all = append(all, httpPort(n))
+	}
+	return all
 }
 
 // service has all ports of the server.
@@ -125,7 +144,7 @@ func (b *bench) service(ctx context.Context) (*corev1.Service, error) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: inlab.Namespace, Name: "server"},
 		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, Selector: map[string]string{"app": "server"}},
 	}
-	for _, port := range ports() {
+	for _, port := range b.ports() {
 		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{
 			Name: fmt.Sprint("port-", port), Protocol: corev1.ProtocolTCP, Port: int32(port), TargetPort: intstr.FromInt32(int32(port)),
 		})
@@ -136,6 +155,9 @@ func (b *bench) service(ctx context.Context) (*corev1.Service, error) {
 	}
 	return s, nil
 }
+
+// pathCount is how many ways there are.
+const pathCount = 4
 
 // ways returns the paths; the first is what the others are compared with.
 func (b *bench) ways(client, server traffic.Place, s *corev1.Service) ([]path, error) {
@@ -178,10 +200,10 @@ func nodePorts(s *corev1.Service, node netip.Addr) func(uint16) netip.AddrPort {
 }
 
 // reachable waits until all ports answer on a path.
-func reachable(ctx context.Context, p path) error {
+func reachable(ctx context.Context, p path, ports []uint16) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, fmt.Errorf("waited 30 s"))
 	defer cancel()
-	for _, port := range ports() {
+	for _, port := range ports {
 		for {
 			err := connects(ctx, p, port)
 			if err == nil {
@@ -216,7 +238,7 @@ func (b *bench) measure(ctx context.Context, k kind) error {
 		for turn := range b.paths {
 			// Nobody is always the first.
 			i := (round + turn) % len(b.paths)
-			v, err := k.run(ctx, b.paths[i], b.Turn)
+			v, err := k.run(ctx, b.paths[i].way(k.port(round*len(b.paths)+i)), b.Turn)
 			if err != nil {
 				return fmt.Errorf("%s, round %d: %w", b.paths[i].name, round+1, err)
 			}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,8 +28,8 @@ const (
 )
 
 // throughput sends over one connection; what has arrived counts. The figure is in Gbit/s.
-func (b *bench) throughput(ctx context.Context, p path, turn time.Duration) (float64, error) {
-	conn, err := dial(ctx, p, sinkPort, lead+turn)
+func (b *bench) throughput(ctx context.Context, w way, turn time.Duration) (float64, error) {
+	conn, err := dial(ctx, w, lead+turn)
 	if err != nil {
 		return 0, err
 	}
@@ -60,10 +61,10 @@ func (b *bench) throughput(ctx context.Context, p path, turn time.Duration) (flo
 }
 
 // dial connects and sets a deadline by which the measurement must be over.
-func dial(ctx context.Context, p path, port uint16, turn time.Duration) (net.Conn, error) {
+func dial(ctx context.Context, w way, turn time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	conn, err := p.from.Dial(ctx, "tcp", p.to(port))
+	conn, err := w.from.Dial(ctx, "tcp", w.at)
 	if err != nil {
 		return nil, err
 	}
@@ -74,8 +75,8 @@ func dial(ctx context.Context, p path, port uint16, turn time.Duration) (net.Con
 }
 
 // requests sends a byte and waits until it comes back, again and again over one connection.
-func (b *bench) requests(ctx context.Context, p path, turn time.Duration) (float64, error) {
-	conn, err := dial(ctx, p, echoPort, turn)
+func (b *bench) requests(ctx context.Context, w way, turn time.Duration) (float64, error) {
+	conn, err := dial(ctx, w, turn)
 	if err != nil {
 		return 0, err
 	}
@@ -95,7 +96,7 @@ func (b *bench) requests(ctx context.Context, p path, turn time.Duration) (float
 }
 
 // connections makes connections with one HTTP request each.
-func (b *bench) connections(ctx context.Context, p path, turn time.Duration) (float64, error) {
+func (b *bench) connections(ctx context.Context, w way, turn time.Duration) (float64, error) {
 	var n atomic.Int64
 	var group sync.WaitGroup
 	failures := make(chan error, workers)
@@ -103,9 +104,9 @@ func (b *bench) connections(ctx context.Context, p path, turn time.Duration) (fl
 	for range workers {
 		group.Go(func() {
 			// On the thread that is in the namespace: none has to be made for each connection.
-			err := netns.Do(p.from.NetNS, func() error {
+			err := netns.Do(w.from.NetNS, func() error {
 				for time.Since(began) < turn && ctx.Err() == nil {
-					if err := get(ctx, p); err != nil {
+					if err := get(ctx, w.at); err != nil {
 						return err
 					}
 					n.Add(1)
@@ -128,24 +129,23 @@ func (b *bench) connections(ctx context.Context, p path, turn time.Duration) (fl
 }
 
 // get fetches a page over a connection of its own, from the calling thread's network.
-func get(ctx context.Context, p path) error {
+func get(ctx context.Context, at netip.AddrPort) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	to := p.to(httpPort)
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", to.String())
+	conn, err := d.DialContext(ctx, "tcp", at.String())
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	// An RST at the end: no port is kept from the next connections.
+	// An RST at the end: the client keeps no connection in TIME-WAIT, of which there would soon be as many as ports.
 	if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
 		return err
 	}
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", to); err != nil {
+	if _, err := fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", at); err != nil {
 		return err
 	}
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)

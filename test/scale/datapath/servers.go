@@ -14,12 +14,17 @@ import (
 
 // Ports of the servers, and of the service.
 const (
-	sinkPort = 9001
-	echoPort = 9002
-	httpPort = 9003
+	sinkPort  = 9001
+	echoPort  = 9002
+	httpPorts = 9003
 )
 
-func ports() []uint16 { return []uint16{sinkPort, echoPort, httpPort} }
+func always(port uint16) func(int) uint16 { return func(int) uint16 { return port } }
+
+// httpPort is another one for each turn. Connection tracking in userspace remembers a connection for 45 seconds after its end, and
+// a turn is long enough for a third of a client's ports: with one port for all turns a client would soon use its own again. Open
+// vSwitch 3.1 loses the beginning of such a connection, or sends it on untranslated (version 3.5 does not).
+func httpPort(turn int) uint16 { return httpPorts + uint16(turn) } //nolint:gosec // some dozens of turns
 
 // page is what the HTTP server answers.
 const page = "It works.\n"
@@ -31,9 +36,10 @@ type servers struct {
 	received atomic.Int64
 }
 
-func serve(p traffic.Place) (*servers, error) {
+// serve listens at ports: the first is the sink, the second the echo, all others serve the page.
+func serve(p traffic.Place, ports []uint16) (*servers, error) {
 	s := &servers{}
-	for _, port := range ports() {
+	for _, port := range ports {
 		l, err := p.ListenTCP(netip.AddrPortFrom(p.Address(true), port))
 		if err != nil {
 			s.close()
@@ -46,7 +52,9 @@ func serve(p traffic.Place) (*servers, error) {
 	server := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, page)
 	})}
-	go func() { _ = server.Serve(s.listeners[2]) }() // it ends with its listener
+	for _, l := range s.listeners[2:] {
+		go func() { _ = server.Serve(l) }() // it ends with its listener
+	}
 	return s, nil
 }
 
