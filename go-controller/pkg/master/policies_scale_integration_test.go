@@ -190,8 +190,8 @@ func (l *live) onePodMore(c crowd) {
 		}
 	}
 	l.await("all is served", l.quiet)
-	l.t.Logf("%d pods, each selected by 200 policies, from cold: %d transactions, %s, %s CPU, %d MiB",
-		c.pods, l.nb.Transactions(), time.Since(start).Round(time.Millisecond), cpuTime()-cpu, residentMiB())
+	l.t.Logf("%d pods, each selected by 200 policies, from cold: %d transactions, %s, %s CPU, %s of ovsdb-server, %d MiB",
+		c.pods, l.nb.Transactions(), time.Since(start).Round(time.Millisecond), cpuTime()-cpu, l.serverCPU(), residentMiB())
 	before := l.nb.Transactions()
 	start = time.Now()
 	l.do(func() { l.putCrowdPod(c, c.pods) })

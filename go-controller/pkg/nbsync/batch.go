@@ -24,7 +24,8 @@ type batch struct {
 	located map[nbstate.Key]*location
 	sets    map[setKey]map[string]struct{}
 	refers  map[string]map[string][]referrer
-	ops     int
+	// rowChanges and memberChanges are those of all plans.
+	rowChanges, memberChanges int
 }
 
 // location is where a row is: in the database, or to be inserted under a name.
@@ -64,7 +65,8 @@ func (b *batch) add(owner nbstate.Owner) {
 		p := b.planOwner(next, b.leftovers(next))
 		b.plans[next] = p
 		b.order = append(b.order, p)
-		b.ops += p.size()
+		b.rowChanges += p.rowChanges()
+		b.memberChanges += p.memberChanges()
 	}
 }
 

@@ -213,8 +213,9 @@ func (s *Syncer) handleEvents() {
 		for ref := range n.added {
 			s.handleAdded(db, v, ref)
 		}
+		ids := identities{db: db, view: v, known: map[rowRef]identity{}}
 		for m := range n.members {
-			s.handleMember(db, v, m)
+			s.handleMember(ids, m)
 		}
 	})
 	if n.freed {
@@ -252,32 +253,56 @@ func (s *Syncer) handleAdded(db *database, v nbstate.View, ref rowRef) {
 	}
 }
 
+// identities remembers whose rows are which: one that has come into hundreds of sets is looked up once.
+type identities struct {
+	db    *database
+	view  nbstate.View
+	known map[rowRef]identity
+}
+
+type identity struct {
+	id   string
+	ours bool
+}
+
+// of returns the ID of a row, and whether it exists and is ours.
+func (i identities) of(t *table, uuid string) identity {
+	ref := rowRef{t.name, uuid}
+	found, ok := i.known[ref]
+	if !ok {
+		if m := i.db.get(t.name, uuid); m != nil { // Otherwise its own deletion was noted.
+			found.id, found.ours = i.db.idOf(i.view, t, m)
+		}
+		i.known[ref] = found
+	}
+	return found
+}
+
 // handleMember looks whether a member that went should be there, and the other way round.
-func (s *Syncer) handleMember(db *database, v nbstate.View, e memberEvent) {
+func (s *Syncer) handleMember(ids identities, e memberEvent) {
 	c := s.catalog[e.parent.Table].shared[e.column]
 	m := nbstate.Member{Parent: e.parent, Column: e.column, Value: e.value}
 	if c.refTable != "" {
 		t := s.catalog[c.refTable]
-		target := db.get(c.refTable, e.value)
-		if t == nil || target == nil {
-			return // its own deletion was noted
-		}
-		id, ours := db.idOf(v, t, target)
-		if !ours {
+		if t == nil {
 			return
 		}
-		m.Value = id
+		row := ids.of(t, e.value)
+		if !row.ours {
+			return
+		}
+		m.Value = row.id
 	}
 	if !e.added {
-		for _, owner := range v.Contributors(m) {
+		for _, owner := range ids.view.Contributors(m) {
 			s.queue.enqueue(owner)
 		}
 		return
 	}
-	if v.Wanted(m) {
+	if ids.view.Wanted(m) {
 		return
 	}
-	if owner, ok := db.claimant(v, e.parent); ok {
+	if owner, ok := ids.db.claimant(ids.view, e.parent); ok {
 		s.queue.enqueue(owner).addStray(stray{m, e.value})
 	}
 }

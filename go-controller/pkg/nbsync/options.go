@@ -21,6 +21,7 @@ const (
 	defaultRetryMin      = time.Second
 	defaultRetryMax      = time.Minute
 	defaultMaxOps        = 5000
+	defaultMaxMembers    = 100000
 	defaultMaxOwners     = 2000
 )
 
@@ -47,6 +48,9 @@ type Options struct {
 	RetryMin, RetryMax time.Duration
 	// MaxOps is where a transaction is closed; one owner's operations always go together. Default 5,000.
 	MaxOps int
+	// MaxMembers is the same for values that are put into sets or taken out; all those of one set are one operation, whose cost for
+	// both sides grows with the set, too. Default 100,000.
+	MaxMembers int
 	// MaxOwners is how many owners are compared at once. Default 2,000.
 	MaxOwners int
 }
@@ -77,6 +81,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.MaxOps <= 0 {
 		o.MaxOps = defaultMaxOps
+	}
+	if o.MaxMembers <= 0 {
+		o.MaxMembers = defaultMaxMembers
 	}
 	if o.MaxOwners <= 0 {
 		o.MaxOwners = defaultMaxOwners

@@ -77,9 +77,14 @@ type memberChange struct {
 // goesOn tells whether the plan has a place in the transaction.
 func (p *plan) goesOn() bool { return p.err == nil && len(p.waits) == 0 }
 
-func (p *plan) size() int {
-	return len(p.inserts) + len(p.updates) + len(p.mutations) + len(p.adds) + len(p.removes) + len(p.deletes)
+func (p *plan) size() int { return p.rowChanges() + p.memberChanges() }
+
+// rowChanges counts what becomes an operation of its own, memberChanges what is put into one for each set.
+func (p *plan) rowChanges() int {
+	return len(p.inserts) + len(p.updates) + len(p.mutations) + len(p.deletes)
 }
+
+func (p *plan) memberChanges() int { return len(p.adds) + len(p.removes) }
 
 // planOwner compares all that an owner wants, and no longer wants, with the database.
 func (b *batch) planOwner(owner nbstate.Owner, leftovers *leftovers) *plan {

@@ -102,7 +102,7 @@ func (w *world) startReplica() {
 	w.starts++
 	w.r = startReplica(w.t, w.proxy.Endpoint(), func(o *nbsync.Options) {
 		o.AuditInterval = time.Hour // events must suffice
-		o.MaxOps = 5
+		o.MaxOps, o.MaxMembers = 5, 3
 		o.MaxOwners = 4
 	})
 }

@@ -192,3 +192,42 @@ func TestRowAndReferenceFromDifferentOwners(t *testing.T) {
 		})
 	}
 }
+
+// Pods in many groups are written in transactions of limited size, which their number alone would not limit.
+func TestMembersCloseATransaction(t *testing.T) {
+	for limit, want := range map[int]string{0: "one or two", 4: "three or more"} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			r, endpoint, transactions := start(t, func(o *nbsync.Options) { o.MaxMembers = limit })
+			r.store.Synced()
+			groups := nbstate.Desired{Rows: []nbstate.Row{switchRow("n1")}}
+			for _, g := range []string{"g1", "g2"} {
+				groups.Rows = append(groups.Rows, nbstate.Row{ID: g, Model: &nbdb.PortGroup{Name: g}})
+			}
+			desired := map[nbstate.Owner]nbstate.Desired{node("n1"): groups}
+			for i := range 6 {
+				name := fmt.Sprint("ns_", i)
+				d := podOn("n1", name, "x")
+				for _, g := range []string{"g1", "g2"} {
+					d.Members = append(d.Members, nbstate.Member{Parent: nbstate.Key{Table: nbdb.PortGroupTable, ID: g}, Column: "ports", Value: name})
+				}
+				desired[pod(fmt.Sprint(i))] = d
+			}
+			before := transactions()
+			for o, d := range desired {
+				if o != node("n1") {
+					r.set(t, o, d)
+				}
+			}
+			r.set(t, node("n1"), groups)
+			for o := range desired {
+				r.awaitDone(t, o, r.store.Generation(o))
+			}
+			if n := transactions() - before; (n >= 3) != (limit > 0) {
+				t.Errorf("%d transactions, want %s", n, want)
+			}
+			if diff := cmp.Diff(wantedContents(desired), ourContents(t, endpoint)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
