@@ -34,6 +34,11 @@ func EchoOnce(ctx context.Context, from Place, network string, to netip.AddrPort
 		return err
 	}
 	defer conn.Close()
+	return echo(ctx, conn, fmt.Sprintf("%s from %s to %s", network, from, to), size)
+}
+
+// echo sends size bytes over a connection and expects them back.
+func echo(ctx context.Context, conn net.Conn, what string, size int) error {
 	if err := conn.SetDeadline(deadline(ctx)); err != nil {
 		return err
 	}
@@ -46,7 +51,7 @@ func EchoOnce(ctx context.Context, from Place, network string, to netip.AddrPort
 		return err
 	}
 	if !bytes.Equal(sent, got) {
-		return fmt.Errorf("%s echo of %d bytes from %s to %s came back changed", network, size, from, to)
+		return fmt.Errorf("echo of %d bytes, %s, came back changed", size, what)
 	}
 	return nil
 }

@@ -218,31 +218,63 @@ func Stream(ctx context.Context, from Place, to netip.AddrPort, interval time.Du
 	return p, nil
 }
 
+// connectLimit and exchangeLimit are how long a new connection, and a new socket's datagram, may take to be answered.
+const (
+	connectLimit  = 5 * time.Second
+	exchangeLimit = time.Second
+)
+
 // Connects starts a probe that makes a new TCP connection to an echo server for each request. A
 // connection that takes a second or more had its first packet lost.
 func Connects(ctx context.Context, from Place, to netip.AddrPort, interval time.Duration) (*Probe, error) {
+	return fresh(ctx, "tcp", fmt.Sprintf("tcp connects %s → %s", from, to), from, to, interval, connectLimit)
+}
+
+// Exchanges starts a probe that sends each datagram from a new socket to an echo server.
+func Exchanges(ctx context.Context, from Place, to netip.AddrPort, interval time.Duration) (*Probe, error) {
+	return fresh(ctx, "udp", fmt.Sprintf("udp exchanges %s → %s", from, to), from, to, interval, exchangeLimit)
+}
+
+// fresh starts a probe with a new socket for each request.
+func fresh(ctx context.Context, network, name string, from Place, to netip.AddrPort, interval, limit time.Duration) (*Probe, error) {
 	outer := ctx
-	ctx, p := newProbe(ctx, fmt.Sprintf("tcp connects %s → %s", from, to))
+	ctx, p := newProbe(ctx, name)
+	c := newCrew(from.NetNS)
 	go func() {
 		defer close(p.end)
 		var wg sync.WaitGroup
 		every(ctx, interval, func() {
 			seq := p.next()
 			wg.Add(1)
-			go func() {
+			c.do(func(err error) {
 				defer wg.Done()
-				ctx, cancel := context.WithTimeout(outer, 5*time.Second)
-				defer cancel()
-				if err := EchoOnce(ctx, from, "tcp", to, 8); err != nil {
+				if err == nil {
+					err = echoFrom(outer, network, to, limit)
+				}
+				if err != nil {
 					p.fail(err)
 					return
 				}
 				p.answer(seq)
-			}()
+			})
 		})
 		wg.Wait()
+		c.close()
 	}()
 	return p, nil
+}
+
+// echoFrom sends eight bytes to an echo server, from the network of the calling thread.
+func echoFrom(ctx context.Context, network string, to netip.AddrPort, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, to.String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return echo(ctx, conn, network+" to "+to.String(), 8)
 }
 
 // Echoes starts a probe of ICMP echo requests.

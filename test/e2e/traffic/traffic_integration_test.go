@@ -32,6 +32,7 @@ func TestProbesCountWhatIsLost(t *testing.T) {
 			"datagrams": func() (*traffic.Probe, error) { return traffic.Datagrams(ctx, p, at, every) },
 			"stream":    func() (*traffic.Probe, error) { return traffic.Stream(ctx, p, at, every) },
 			"connects":  func() (*traffic.Probe, error) { return traffic.Connects(ctx, p, at, every) },
+			"exchanges": func() (*traffic.Probe, error) { return traffic.Exchanges(ctx, p, at, every) },
 			"pings":     func() (*traffic.Probe, error) { return traffic.Echoes(ctx, p, at.Addr(), every) },
 		} {
 			if probes[name], err = begin(); err != nil {
