@@ -21,7 +21,7 @@ INTEGRATION_FLAGS := -race -tags integration -p 1 -timeout 20m
 FOCUS ?= \[sig-network\]
 SKIP ?= SCTP|Netpol|NetworkPolicy|LoadBalancer\]|Provider:GCE|[Kk]ube-?[Pp]roxy|Internet connection|PTR lookup|Disruptive|Feature:Networking-Performance|PerformanceDNS$(if $(filter dual,$(IP_FAMILY)),,|IPv6DualStack)
 
-.PHONY: help build demo test unit integration e2e bench lint generate lab-up lab-down conformance packages lab-tools clean
+.PHONY: help build demo test unit integration e2e bench bench-scale lint generate lab-up lab-down conformance packages lab-tools clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ e2e: lab-tools ## tests with real packets in the lab, IPv4, IPv6 and dual stack;
 
 bench: lab-tools ## measures and writes docs/performance.md; needs root
 	cd test && go run ./scale/cmd/bench
+
+bench-scale: lab-tools ## the same for clusters of 125 to 1,000 nodes with all kinds of objects and ovn-northd; takes an hour
+	cd test && go run ./scale/cmd/bench whole-125 whole-250 whole-500 whole-1000
 
 conformance: build ## Kubernetes' own e2e suite in the lab: make conformance [FOCUS='…'] [SKIP='…'] [IP_FAMILY=ipv6|dual]
 	@$(OVNLAB) build conformance

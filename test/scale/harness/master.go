@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -9,8 +10,10 @@ import (
 )
 
 const (
-	masterMetrics = "127.0.0.1:9409"
-	masterTimeout = 60 * time.Second
+	masterMetrics  = "127.0.0.1:9409"
+	masterIdentity = "scale"
+	masterSubnets  = "10.128.0.0/14/23"
+	masterTimeout  = 60 * time.Second
 )
 
 // MasterOptions say how to run the master.
@@ -19,6 +22,10 @@ type MasterOptions struct {
 	Binary     string
 	Kubeconfig string
 	NB, SB     *Database
+	// Identity names the replica, Metrics is where it answers; empty: those of the only one.
+	Identity, Metrics string
+	// Subnets are the cluster's; empty: 512 nodes' worth of them.
+	Subnets string
 	// Args are further arguments.
 	Args []string
 	// Env is added to its environment.
@@ -31,16 +38,18 @@ type Master struct {
 	// Started is when the process was started, TimeToReady how long until /readyz said yes.
 	Started     time.Time
 	TimeToReady time.Duration
+	metrics     string
 }
 
 // StartMaster runs the master and waits until it is ready.
 func StartMaster(ctx context.Context, o MasterOptions) (*Master, error) {
-	m := &Master{Started: time.Now()}
+	o.Identity, o.Metrics, o.Subnets = cmp.Or(o.Identity, masterIdentity), cmp.Or(o.Metrics, masterMetrics), cmp.Or(o.Subnets, masterSubnets)
+	m := &Master{Started: time.Now(), metrics: o.Metrics}
 	var err error
-	m.Process, err = Start(Command{Name: "ovnkube-master", Path: o.Binary, Env: o.Env, Args: append([]string{
+	m.Process, err = Start(Command{Name: "ovnkube-master-" + o.Identity, Path: o.Binary, Env: o.Env, Args: append([]string{
 		"master", "--k8s-kubeconfig=" + o.Kubeconfig, "--nb-address=" + o.NB.Remote, "--sb-address=" + o.SB.Remote,
-		"--cluster-subnets=10.128.0.0/14/23", "--k8s-service-cidrs=" + serviceCIDR,
-		"--metrics-bind-address=" + masterMetrics, "--identity=scale",
+		"--cluster-subnets=" + o.Subnets, "--k8s-service-cidrs=" + serviceCIDR,
+		"--metrics-bind-address=" + o.Metrics, "--identity=" + o.Identity,
 	}, o.Args...)})
 	if err != nil {
 		return nil, err
@@ -62,7 +71,7 @@ func (m *Master) ready(ctx context.Context) error {
 func (m *Master) Metrics(ctx context.Context) (string, error) { return m.get(ctx, "/metrics") }
 
 func (m *Master) get(ctx context.Context, path string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+masterMetrics+path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.metrics+path, nil)
 	if err != nil {
 		return "", err
 	}

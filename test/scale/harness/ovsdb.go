@@ -19,8 +19,8 @@ type Database struct {
 	// Schema is the database's name in OVSDB, such as OVN_Northbound.
 	Schema string
 	// Remote is the endpoint clients connect to.
-	Remote string
-	file   string
+	Remote        string
+	file, control string
 }
 
 // OVN is where the OVN and OVS programs are found.
@@ -40,9 +40,10 @@ func (o OVN) StartDatabase(ctx context.Context, kind string) (*Database, error) 
 	}
 	socket := filepath.Join(dir, kind+".sock")
 	d := &Database{
-		Schema: map[string]string{"nb": "OVN_Northbound", "sb": "OVN_Southbound"}[kind],
-		Remote: "unix:" + socket,
-		file:   filepath.Join(dir, kind+".db"),
+		Schema:  map[string]string{"nb": "OVN_Northbound", "sb": "OVN_Southbound"}[kind],
+		Remote:  "unix:" + socket,
+		file:    filepath.Join(dir, kind+".db"),
+		control: filepath.Join(dir, kind+".ctl"),
 	}
 	schema := filepath.Join(o.SchemaDir, "ovn-"+kind+".ovsschema")
 	if _, err := run(ctx, "ovsdb-tool", "create", d.file, schema); err != nil {
@@ -50,7 +51,7 @@ func (o OVN) StartDatabase(ctx context.Context, kind string) (*Database, error) 
 	}
 	var err error
 	d.Process, err = Start(Command{Name: "ovsdb-server-" + kind, Path: "ovsdb-server", Args: []string{
-		d.file, "--remote=p" + d.Remote, "--unixctl=" + filepath.Join(dir, kind+".ctl"),
+		d.file, "--remote=p" + d.Remote, "--unixctl=" + d.control,
 		"--no-chdir", "-vconsole:warn",
 	}})
 	if err != nil {
@@ -62,12 +63,31 @@ func (o OVN) StartDatabase(ctx context.Context, kind string) (*Database, error) 
 	})
 }
 
+// CompactedSize rewrites the database's file without what has been overwritten since, and returns its size in bytes. Transactions cannot be counted after it.
+func (d *Database) CompactedSize(ctx context.Context) (int64, error) {
+	if _, err := run(ctx, "ovn-appctl", "-t", d.control, "ovsdb-server/compact"); err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(d.file)
+	if err != nil {
+		return 0, fmt.Errorf("size of a database: %w", err)
+	}
+	return info.Size(), nil
+}
+
+func northdControl() string { return filepath.Join(WorkDir, "ovn", "northd.ctl") }
+
 // StartNorthd translates nb into sb.
 func (o OVN) StartNorthd(nb, sb *Database) (*Process, error) {
 	return Start(Command{Name: "ovn-northd", Path: "ovn-northd", Args: []string{
-		"--ovnnb-db=" + nb.Remote, "--ovnsb-db=" + sb.Remote,
-		"--unixctl=" + filepath.Join(WorkDir, "ovn", "northd.ctl"), "-vconsole:warn",
+		"--ovnnb-db=" + nb.Remote, "--ovnsb-db=" + sb.Remote, "--unixctl=" + northdControl(), "-vconsole:warn",
 	}})
+}
+
+// RecomputeNorthd makes northd translate everything anew, and returns when it has.
+func RecomputeNorthd(ctx context.Context) error {
+	_, err := run(ctx, "ovn-appctl", "-t", northdControl(), "inc-engine/recompute")
+	return err
 }
 
 // SyncNorthd waits until northd has handled everything that is in the northbound database now.

@@ -75,10 +75,15 @@ func (p *Process) Stop(grace time.Duration) time.Duration {
 	select {
 	case <-p.done:
 	case <-time.After(grace):
-		_ = p.cmd.Process.Kill()
-		<-p.done
+		p.Kill()
 	}
 	return time.Since(start)
+}
+
+// Kill ends the process at once, without its doing anything, and waits until it has.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill() // it may have ended already
+	<-p.done
 }
 
 // Failed returns an error with the end of the log when the process is no longer running.

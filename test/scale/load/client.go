@@ -84,9 +84,18 @@ func (s Span) Duration() time.Duration { return s.End.Sub(s.Start) }
 
 // CreateNodes creates n nodes.
 func (g *Generator) CreateNodes(ctx context.Context, n int) (Span, error) {
+	return g.createNodes(ctx, n, Node)
+}
+
+// CreateGatewayNodes creates n nodes that lead out of the cluster.
+func (g *Generator) CreateGatewayNodes(ctx context.Context, n int) (Span, error) {
+	return g.createNodes(ctx, n, GatewayNode)
+}
+
+func (g *Generator) createNodes(ctx context.Context, n int, node func(int) *corev1.Node) (Span, error) {
 	return g.each(ctx, n, func(ctx context.Context, client rest.Interface, body []byte, _ int) error {
 		return client.Post().Resource("nodes").SetHeader("Content-Type", mimeType).Body(body).Do(ctx).Error()
-	}, func(i int) runtime.Object { return Node(i) })
+	}, func(i int) runtime.Object { return node(i) })
 }
 
 // CreatePods creates n pods spread evenly over nodes.

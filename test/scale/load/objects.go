@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
@@ -50,6 +51,17 @@ func Node(i int) *corev1.Node {
 			Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady"}},
 		},
 	}
+}
+
+// GatewayNode is Node with a way out of the cluster.
+func GatewayNode(i int) *corev1.Node {
+	node := Node(i)
+	address := netip.MustParseAddr(node.Status.Addresses[0].Address)
+	node.Annotations[names.L3GatewayConfigAnnotation] = annotations.FormatGatewayConfig(annotations.GatewayConfig{
+		Mode: names.GatewayModeShared, BridgeID: "br-ex_" + node.Name, InterfaceID: "br-ex_" + node.Name, MAC: addr.MAC(address),
+		Addresses: []netip.Prefix{netip.PrefixFrom(address, 16)}, NextHops: []netip.Addr{firstNode.Prev()}, NodePortEnable: true,
+	})
+	return node
 }
 
 // Pod returns the i-th pod, bound to one of the given number of nodes, as a Deployment's pods are.

@@ -62,7 +62,7 @@ func (c *cluster) start(ctx context.Context, northd bool, env Env) (err error) {
 		return err
 	}
 	c.options = harness.MasterOptions{
-		Binary: env.Master, Kubeconfig: kubeconfig, NB: c.nb, SB: c.sb, Args: env.MasterArgs, Env: env.MasterEnv,
+		Binary: env.Master, Kubeconfig: kubeconfig, NB: c.nb, SB: c.sb, Subnets: env.Subnets, Args: env.MasterArgs, Env: env.MasterEnv,
 	}
 	return c.startMaster(ctx)
 }

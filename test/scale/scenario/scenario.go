@@ -19,6 +19,8 @@ type Env struct {
 	Master  string
 	// MasterArgs and MasterEnv are added to the master's command line and environment.
 	MasterArgs, MasterEnv []string
+	// Subnets are the cluster's; empty: enough for 512 nodes.
+	Subnets string
 	// KeepLogs is a folder that gets the processes' logs; empty: they are lost.
 	KeepLogs string
 }
@@ -44,6 +46,9 @@ func All() []Scenario {
 		out = append(out, Scenario{s.ID, s.Title, s.Run})
 	}
 	for _, s := range PolicyScales() {
+		out = append(out, Scenario{s.ID, s.Title, s.Run})
+	}
+	for _, s := range WholeScales() {
 		out = append(out, Scenario{s.ID, s.Title, s.Run})
 	}
 	return out
