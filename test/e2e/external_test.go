@@ -59,6 +59,7 @@ func testExternalServices(e *env) {
 		{"NodeToLocalPolicy", externalCheck.nodeToLocalPolicy},
 		{"HealthCheckNodePort", externalCheck.healthCheckNodePort},
 		{"ServiceCIDR", externalCheck.serviceCIDR},
+		{"NoService", externalCheck.noService},
 	})
 }
 

@@ -52,6 +52,8 @@ type network struct {
 	mtu int
 	// internal are the ranges in which no host address can lie.
 	internal []netip.Prefix
+	// serviceCIDRs are the service networks that are configured; ServiceCIDR objects have more.
+	serviceCIDRs []netip.Prefix
 	// nodePorts: services are reachable on the nodes' addresses.
 	nodePorts bool
 	// aclLogRate limits the log messages of an ACL, a second; zero: defaultACLLogRate.
@@ -65,6 +67,8 @@ type deps struct {
 	// services and slices may be nil: then there are none.
 	services *kube.Mirror[*kube.Service]
 	slices   *kube.ServiceSlices
+	// serviceCIDRs may be nil: then there are none.
+	serviceCIDRs *kube.Mirror[*kube.ServiceCIDR]
 	// policies and namespaces may be nil: then there are none.
 	policies   *kube.Mirror[*kube.NetworkPolicy]
 	namespaces *kube.Mirror[*kube.Namespace]
@@ -124,7 +128,7 @@ func newEngine(n network, d deps) *engine {
 	}
 	e.worker = kube.NewWorker("engine", d.metrics.queues, e.handle)
 	e.service = newServices(serviceOptions{
-		network: n, services: d.services, slices: d.slices, events: d.events, queues: d.metrics.queues,
+		network: n, nodes: d.nodes, services: d.services, slices: d.slices, serviceCIDRs: d.serviceCIDRs, events: d.events, queues: d.metrics.queues,
 		set: e.set, remove: e.remove, looked: e.allLookedAt,
 	})
 	e.policy = newPolicies(policyOptions{
@@ -158,6 +162,10 @@ func (e *engine) policyChanged(name string, _, _ *kube.NetworkPolicy) {
 }
 
 func (e *engine) serviceChanged(name string, _, _ *kube.Service) { e.service.changed(name) }
+
+func (e *engine) serviceCIDRChanged(string, *kube.ServiceCIDR, *kube.ServiceCIDR) {
+	e.service.networksChanged()
+}
 
 func (e *engine) sliceChanged(_ string, before, after *kube.EndpointSlice) {
 	e.service.sliceChanged(before, after)

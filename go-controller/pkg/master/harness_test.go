@@ -42,6 +42,7 @@ type harness struct {
 	services       *kube.Mirror[*kube.Service]
 	endpointSlices *kube.Mirror[*kube.EndpointSlice]
 	slices         *kube.ServiceSlices
+	serviceCIDRs   *kube.Mirror[*kube.ServiceCIDR]
 	policies       *kube.Mirror[*kube.NetworkPolicy]
 	namespaces     *kube.Mirror[*kube.Namespace]
 	db             *fakeDatabase
@@ -69,6 +70,7 @@ func newHarness(t fatal, pools ...string) *harness {
 	}
 	h.services, h.endpointSlices = kube.NewServiceMirror(), kube.NewEndpointSliceMirror()
 	h.slices = kube.NewServiceSlices(h.endpointSlices)
+	h.serviceCIDRs = kube.NewServiceCIDRMirror()
 	h.policies, h.namespaces = kube.NewNetworkPolicyMirror(), kube.NewNamespaceMirror()
 	for _, p := range pools {
 		i := strings.LastIndexByte(p, '/')
@@ -83,8 +85,13 @@ func newHarness(t fatal, pools ...string) *harness {
 	relay(h, h.namespaces, (*engine).namespaceChanged)
 	relay(h, h.policies, (*engine).policyChanged)
 	relay(h, h.services, (*engine).serviceChanged)
+	relay(h, h.serviceCIDRs, (*engine).serviceCIDRChanged)
 	relay(h, h.endpointSlices, (*engine).sliceChanged)
 	return h
+}
+
+func testServiceCIDRs() []netip.Prefix {
+	return []netip.Prefix{netip.MustParsePrefix("172.30.0.0/16"), netip.MustParsePrefix("fd02::/112")}
 }
 
 // relay tells the engine that runs of a mirror's changes.
@@ -100,7 +107,7 @@ func relay[T kube.Object[T]](h *harness, m *kube.Mirror[T], changed func(*engine
 func (h *harness) start() {
 	h.t.Helper()
 	h.store = nbstate.NewStore()
-	n := network{pools: h.pools, join: h.join, mtu: 1400, nodePorts: true}
+	n := network{pools: h.pools, join: h.join, mtu: 1400, nodePorts: true, serviceCIDRs: testServiceCIDRs()}
 	for _, p := range h.pools {
 		n.internal = append(n.internal, p.Prefix)
 	}
@@ -109,7 +116,7 @@ func (h *harness) start() {
 		store = h.wrap(h.store)
 	}
 	h.engine = newEngine(n, deps{
-		nodes: h.nodes, pods: h.pods, services: h.services, slices: h.slices, policies: h.policies, namespaces: h.namespaces, store: store, patcher: h, events: h, metrics: newMetrics(nil),
+		nodes: h.nodes, pods: h.pods, services: h.services, slices: h.slices, serviceCIDRs: h.serviceCIDRs, policies: h.policies, namespaces: h.namespaces, store: store, patcher: h, events: h, metrics: newMetrics(nil),
 		nodeGone: func(name string) { h.gone = append(h.gone, name) },
 	})
 	if err := h.engine.rebuild(h.db.observe()); err != nil {

@@ -7,6 +7,8 @@ const (
 	nodeKey keyKind = iota
 	podKey
 	serviceKey
+	// serviceNetworksKey: service networks may have changed.
+	serviceNetworksKey
 	namespaceKey
 	policyKey
 	// policyStepKey: the pods that were woken before have been looked at.
@@ -32,6 +34,8 @@ func (k key) String() string {
 		return "pod " + k.name
 	case serviceKey:
 		return "service " + k.name
+	case serviceNetworksKey:
+		return "service networks"
 	case namespaceKey:
 		return "namespace " + k.name
 	case policyKey:

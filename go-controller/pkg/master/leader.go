@@ -55,7 +55,7 @@ func (l *leader) lead(ctx context.Context) error {
 	group.Go(func() error { return janitor.run(ctx) })
 	group.Go(func() error {
 		return operate(ctx, l.nb, networkOf(&m.cfg), deps{
-			nodes: m.nodes, pods: m.pods, services: m.services, slices: m.slices,
+			nodes: m.nodes, pods: m.pods, services: m.services, slices: m.slices, serviceCIDRs: m.serviceCIDRs,
 			policies: m.policies, namespaces: m.namespaces,
 			patcher: kube.NewPatcher(l.clients.Patches...),
 			events:  kube.NewRecorder(ctx, l.clients.Events, component),

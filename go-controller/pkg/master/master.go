@@ -40,6 +40,7 @@ type Master struct {
 	services       *kube.Mirror[*kube.Service]
 	endpointSlices *kube.Mirror[*kube.EndpointSlice]
 	slices         *kube.ServiceSlices
+	serviceCIDRs   *kube.Mirror[*kube.ServiceCIDR]
 	policies       *kube.Mirror[*kube.NetworkPolicy]
 	namespaces     *kube.Mirror[*kube.Namespace]
 
@@ -60,7 +61,7 @@ func New(cfg config.Master, o Options) (*Master, error) {
 	m := &Master{
 		cfg: cfg, options: o, metrics: newMetrics(o.Registerer),
 		nodes: kube.NewNodeMirror(), pods: kube.NewPodMirror(),
-		services: kube.NewServiceMirror(), endpointSlices: kube.NewEndpointSliceMirror(),
+		services: kube.NewServiceMirror(), endpointSlices: kube.NewEndpointSliceMirror(), serviceCIDRs: kube.NewServiceCIDRMirror(),
 		policies: kube.NewNetworkPolicyMirror(), namespaces: kube.NewNamespaceMirror(),
 	}
 	m.slices = kube.NewServiceSlices(m.endpointSlices) // Before other handlers of the same mirror.
@@ -90,6 +91,11 @@ func (m *Master) connect() {
 			e.sliceChanged(name, before, after)
 		}
 	})
+	m.serviceCIDRs.OnChange(func(name string, before, after *kube.ServiceCIDR) {
+		if e := m.engine.Load(); e != nil {
+			e.serviceCIDRChanged(name, before, after)
+		}
+	})
 	m.policies.OnChange(func(name string, before, after *kube.NetworkPolicy) {
 		if e := m.engine.Load(); e != nil {
 			e.policyChanged(name, before, after)
@@ -105,7 +111,7 @@ func (m *Master) connect() {
 // synced are closed when the mirrors have their first list.
 func (m *Master) synced() []<-chan struct{} {
 	return []<-chan struct{}{m.nodes.Synced(), m.pods.Synced(), m.services.Synced(), m.endpointSlices.Synced(),
-		m.policies.Synced(), m.namespaces.Synced()}
+		m.serviceCIDRs.Synced(), m.policies.Synced(), m.namespaces.Synced()}
 }
 
 // Ready returns nil when this replica has all it needs, and, as the leader, gets its writes done. Otherwise it
@@ -113,7 +119,7 @@ func (m *Master) synced() []<-chan struct{} {
 func (m *Master) Ready() error {
 	for _, synced := range m.synced() {
 		if !done(synced) {
-			return errors.New("nodes, pods, services with their slices, namespaces and network policies are not yet all listed from the API server")
+			return errors.New("nodes, pods, services with their slices and networks, namespaces and network policies are not yet all listed from the API server")
 		}
 	}
 	if nb := m.nb.Load(); nb == nil || !nb.Connected() {
@@ -149,6 +155,7 @@ func (m *Master) Run(ctx context.Context) error {
 	wg.Go(func() { m.pods.Run(ctx, kube.LivePods(clients.Core)) })
 	wg.Go(func() { m.services.Run(ctx, kube.Services(clients.Core)) })
 	wg.Go(func() { m.endpointSlices.Run(ctx, kube.EndpointSlices(clients.Discovery)) })
+	wg.Go(func() { m.serviceCIDRs.Run(ctx, kube.ServiceCIDRs(clients.Networking)) })
 	wg.Go(func() { m.policies.Run(ctx, kube.NetworkPolicies(clients.Networking)) })
 	wg.Go(func() { m.namespaces.Run(ctx, kube.Namespaces(clients.Core)) })
 
@@ -203,6 +210,7 @@ func networkOf(cfg *config.Master) network {
 	n.internal = append(n.internal, cfg.ServiceCIDRs...)
 	n.internal = append(n.internal, cfg.JoinSubnets...)
 	n.internal = append(n.internal, names.MasqueradeSubnet(true), names.MasqueradeSubnet(false))
+	n.serviceCIDRs = cfg.ServiceCIDRs
 	n.noSNAT, n.mtu, n.nodePorts, n.aclLogRate = cfg.NoSNATCIDRs, cfg.MTU, cfg.NodePort, cfg.ACLLoggingRateLimit
 	for _, v4 := range []bool{true, false} {
 		for _, s := range cfg.JoinSubnets {

@@ -77,7 +77,7 @@ func (l *live) run() {
 	j := newJanitor(config.Database{Endpoints: []string{l.sb.Endpoint()}}, l.nodes, m)
 	n := network{
 		join:   []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16"), netip.MustParsePrefix("fd98::/64")},
-		noSNAT: l.noSNAT, mtu: 1400, nodePorts: true,
+		noSNAT: l.noSNAT, mtu: 1400, nodePorts: true, serviceCIDRs: testServiceCIDRs(),
 	}
 	for _, p := range l.pools {
 		n.pools = append(n.pools, ipam.Pool(p))
@@ -86,7 +86,7 @@ func (l *live) run() {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		err := operate(ctx, nb, n, deps{
-			nodes: l.nodes, pods: l.pods, services: l.services, slices: l.slices, policies: l.policies, namespaces: l.namespaces,
+			nodes: l.nodes, pods: l.pods, services: l.services, slices: l.slices, serviceCIDRs: l.serviceCIDRs, policies: l.policies, namespaces: l.namespaces,
 			patcher: l, events: l, metrics: m, nodeGone: j.nodeGone,
 		}, operation{
 			sync:   nbsync.Options{Fence: "test"},

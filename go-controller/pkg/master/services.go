@@ -37,7 +37,7 @@ type services struct {
 	sliceWait time.Duration
 
 	mu      sync.Mutex
-	nodes   map[string]*service.Node
+	places  map[string]*service.Node
 	cluster *service.Cluster
 	// depends has the services that a change of nodes concerns.
 	depends map[string]service.Dependence
@@ -46,12 +46,15 @@ type services struct {
 // serviceOptions are the surroundings of services.
 type serviceOptions struct {
 	network  network
+	nodes    *kube.Mirror[*kube.Node]
 	services *kube.Mirror[*kube.Service]
 	slices   *kube.ServiceSlices
-	events   kube.Recorder
-	queues   *kube.QueueMetrics
-	set      func(nbstate.Owner, nbstate.Desired) error
-	remove   func(nbstate.Owner) uint64
+	// serviceCIDRs may be nil: then there are none.
+	serviceCIDRs *kube.Mirror[*kube.ServiceCIDR]
+	events       kube.Recorder
+	queues       *kube.QueueMetrics
+	set          func(nbstate.Owner, nbstate.Desired) error
+	remove       func(nbstate.Owner) uint64
 	// looked is called once, when every service has been looked at.
 	looked func()
 }
@@ -59,7 +62,7 @@ type serviceOptions struct {
 func newServices(o serviceOptions) *services {
 	s := &services{
 		serviceOptions: o, complaints: complaints{}, met: map[string]types.UID{}, sliceWait: sliceWait,
-		nodes: map[string]*service.Node{}, depends: map[string]service.Dependence{},
+		places: map[string]*service.Node{}, depends: map[string]service.Dependence{},
 	}
 	s.cluster = s.newCluster()
 	s.worker = kube.NewWorker("services", o.queues, s.handle)
@@ -95,10 +98,13 @@ func (s *services) begin() {
 }
 
 func (s *services) handle(_ context.Context, k key) error {
-	if k.kind == syncedKey {
+	switch k.kind {
+	case syncedKey:
 		s.settled = true
 		s.looked()
 		return nil
+	case serviceNetworksKey:
+		return s.common()
 	}
 	return s.reconcile(k.name)
 }
@@ -171,8 +177,8 @@ func (s *services) depend(name string, d service.Dependence, with *service.Clust
 // node takes what services depend on of a node, after its switch was handed in.
 func (s *services) node(n *service.Node) error {
 	s.mu.Lock()
-	if was := s.nodes[n.Name]; was == nil || !was.Equal(n) {
-		s.nodes[n.Name] = n
+	if was := s.places[n.Name]; was == nil || !was.Equal(n) {
+		s.places[n.Name] = n
 		s.nodesChanged()
 	}
 	s.mu.Unlock()
@@ -182,8 +188,8 @@ func (s *services) node(n *service.Node) error {
 // nodeGone forgets a node, before its switch is deleted.
 func (s *services) nodeGone(name string) {
 	s.mu.Lock()
-	if s.nodes[name] != nil {
-		delete(s.nodes, name)
+	if s.places[name] != nil {
+		delete(s.places, name)
 		s.nodesChanged()
 	}
 	s.mu.Unlock()
@@ -196,6 +202,9 @@ func nodeVariablesOwner(node string) nbstate.Owner {
 
 // nodesChanged wakes the services that the change concerns. The caller holds the lock.
 func (s *services) nodesChanged() {
+	if s.serviceCIDRs != nil && len(s.serviceCIDRs.All()) > 0 {
+		s.networksChanged() // An object's networks must not be nodes'.
+	}
 	before := s.cluster
 	s.cluster = s.newCluster()
 	concerned := service.OnNodes
@@ -211,7 +220,7 @@ func (s *services) nodesChanged() {
 
 func (s *services) newCluster() *service.Cluster {
 	pods := s.network.cluster().Subnets
-	return service.NewCluster(slices.Collect(maps.Values(s.nodes)), pods)
+	return service.NewCluster(slices.Collect(maps.Values(s.places)), pods)
 }
 
 // allLookedAt is called when every node, pod and service has been looked at once: what nobody wants by now is left over.

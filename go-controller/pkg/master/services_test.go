@@ -14,6 +14,7 @@ import (
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/service"
 )
@@ -188,6 +189,45 @@ func TestChangesCostTheirService(t *testing.T) {
 	if n := run(); n != 0 {
 		t.Errorf("a node made %d services be looked at that do not depend on nodes", n)
 	}
+}
+
+// What no service has is refused: in the networks that are configured and those of objects, but not where pods or nodes are.
+func TestServiceNetworks(t *testing.T) {
+	h := newTest(t)
+	h.gatewayNode("n1", "172.18.0.11")
+	put := func(name string, prefixes ...string) {
+		object := &kube.ServiceCIDR{Name: name}
+		for _, p := range prefixes {
+			object.Prefixes = append(object.Prefixes, netip.MustParsePrefix(p))
+		}
+		h.serviceCIDRs.Put(object)
+	}
+	refused := func() string {
+		h.settle()
+		var out []string
+		for _, r := range h.db.rows[nbstate.Owner{Kind: names.OwnerCluster, Name: clusterServices}].Rows {
+			if acl, ok := r.Model.(*nbdb.ACL); ok {
+				_, networks, _ := strings.Cut(acl.Match, ".dst == ")
+				out = append(out, acl.Action+" "+networks)
+			}
+		}
+		return strings.Join(out, " ")
+	}
+	put("kubernetes", "172.30.0.0/16")
+	h.start()
+	h.want("at the start", refused(), "reject {172.30.0.0/16} reject {fd02::/112}")
+	put("more", "172.29.0.0/16", "fd03::/112")
+	h.want("one more", refused(), "reject {172.29.0.0/16, 172.30.0.0/16} reject {fd02::/112, fd03::/112}")
+	put("over-pods", "10.0.0.0/8")
+	put("over-nodes", "172.18.0.0/16")
+	put("over-join", "100.64.7.0/24")
+	put("over-masquerade", "169.254.0.0/16")
+	put("over-later-nodes", "172.19.0.0/16")
+	h.want("over others", refused(), "reject {172.19.0.0/16, 172.29.0.0/16, 172.30.0.0/16} reject {fd02::/112, fd03::/112}")
+	h.gatewayNode("n2", "172.19.0.12")
+	h.want("over a new node", refused(), "reject {172.29.0.0/16, 172.30.0.0/16} reject {fd02::/112, fd03::/112}")
+	h.serviceCIDRs.Remove("more")
+	h.want("gone again", refused(), "reject {172.30.0.0/16} reject {fd02::/112}")
 }
 
 func TestServicesBeforePruning(t *testing.T) {

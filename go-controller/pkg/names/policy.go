@@ -38,6 +38,8 @@ const ACLLoggingMeter = "acl-logging"
 const (
 	// ACLServiceSources drops what must not reach a service, before load balancing. No rule for other purposes may let it through.
 	ACLServiceSources = 32000
+	// ACLNoService refuses what is sent to a cluster IP that no service has, where it leaves a switch. Nobody can be behind it.
+	ACLNoService = 31000
 	// ACLAdminFirst (to ACLAdminLast) is for policies of administrators that come before NetworkPolicies. Reserved.
 	ACLAdminFirst = 30000
 	// ACLAdminLast is the lowest of them.

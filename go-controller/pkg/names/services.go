@@ -39,6 +39,14 @@ func NobodyRoute(node string, v4 bool) string {
 // ServiceClientsPortGroup has a port of every switch on which there are clients of services.
 const ServiceClientsPortGroup = "clusterServiceClients"
 
+// NoService is the rule that refuses what is sent to a family's service networks and to no service's address and port.
+func NoService(v4 bool) string {
+	if v4 {
+		return "no_service_IPv4"
+	}
+	return "no_service_IPv6"
+}
+
 // ServiceSourceRanges is the rule about who may use the addresses of a service's load balancer.
 func ServiceSourceRanges(namespace, name string, v4 bool) string {
 	if v4 {

@@ -69,8 +69,12 @@ func (b *bench) report(who string, m measured) (p50, p99 *report.Figure, name st
 }
 
 func (b *bench) reportSilence(name string, m measured) *report.Figure {
-	f := b.Result.Add(name+": service deleted → no longer answered, p50", report.InMillis(report.Percentile(m.silent, 50)), report.Millis)
-	return f.Say("of %d services; refused at once: %d", len(m.silent), m.refused)
+	what, took := "refused", m.refused
+	if len(m.silent) > len(took) {
+		what, took = "no longer answered", m.silent
+	}
+	f := b.Result.Add(name+": service deleted → "+what+", p50", report.InMillis(report.Percentile(took, 50)), report.Millis)
+	return f.Say("of %d services; refused at once: %d", len(m.refused)+len(m.silent), len(m.refused))
 }
 
 // cost is the CPU time of what makes a service ours.

@@ -1,4 +1,4 @@
-// Package servicebench measures in a lab how long it takes until a service answers after it was created, and until it is silent after it
+// Package servicebench measures in a lab how long it takes until a service answers after it was created, and until it is refused after it
 // was deleted, with no, some and many other services; and the same with kube-proxy beside, for the same services.
 //
 // Connections are tried from a pod's network without a pause, so that a figure is what a client sees who waits for the service.
@@ -148,9 +148,9 @@ func (b *bench) fill(ctx context.Context, n int) error {
 // measured are samples of one implementation.
 type measured struct {
 	// requested and answered are from before the request to create a service, and from the API server's answer, until a connection is
-	// answered; silent is from before the request to delete it until a connection is not.
-	requested, answered, silent []time.Duration
-	refused                     int
+	// answered; refused is from before the request to delete it until a connection is refused, silent until one begins that is neither
+	// answered nor refused.
+	requested, answered, refused, silent []time.Duration
 }
 
 // take measures services one after the other from a place; gap, if not zero, is the longest of random pauses between them.
@@ -218,9 +218,10 @@ func (b *bench) one(ctx context.Context, from traffic.Place, silence bool, m *me
 	if a = <-last; a.err != nil {
 		return a.err
 	}
-	m.silent = append(m.silent, a.Begin.Sub(requested))
 	if a.Outcome == probe.Refused {
-		m.refused++
+		m.refused = append(m.refused, a.End.Sub(requested))
+	} else {
+		m.silent = append(m.silent, a.Begin.Sub(requested))
 	}
 	return nil
 }

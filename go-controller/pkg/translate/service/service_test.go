@@ -16,6 +16,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/golden"
 )
 
@@ -82,6 +83,29 @@ func TestGolden(t *testing.T) {
 				t.Errorf("another order makes a difference:\n%s", diff)
 			}
 		})
+	}
+}
+
+// A family without networks has no rule: "{}" would be no match.
+func TestClusterRows(t *testing.T) {
+	networks := []netip.Prefix{netip.MustParsePrefix("172.29.0.0/24"), netip.MustParsePrefix("172.30.0.0/16"), netip.MustParsePrefix("fd02::/112")}
+	match := func(networks []netip.Prefix) (out []string) {
+		for _, r := range ClusterRows(networks).Rows {
+			if acl, ok := r.Model.(*nbdb.ACL); ok {
+				out = append(out, r.ID+": "+acl.Match)
+			}
+		}
+		return out
+	}
+	want := []string{
+		"no_service_IPv4: outport == @clusterServiceClients && ip4.dst == {172.29.0.0/24, 172.30.0.0/16}",
+		"no_service_IPv6: outport == @clusterServiceClients && ip6.dst == {fd02::/112}",
+	}
+	if diff := cmp.Diff(want, match(networks)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(want[1:], match(networks[2:])); diff != "" {
+		t.Error(diff)
 	}
 }
 

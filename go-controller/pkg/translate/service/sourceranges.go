@@ -15,14 +15,6 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 )
 
-// ClusterRows is the port group by which rules about services' clients are in effect on the switches that clients are on: nodes'
-// and external ones.
-func ClusterRows() nbstate.Desired {
-	return nbstate.Desired{Rows: []nbstate.Row{{
-		ID: names.ServiceClientsPortGroup, Model: &nbdb.PortGroup{Name: names.ServiceClientsPortGroup},
-	}}}
-}
-
 // clientPorts puts a node's switches into the port group of ClusterRows, each by the port to or from the rest of the world.
 func clientPorts(n *Node) []nbstate.Member {
 	ports := []string{names.SwitchToRouterPort(n.Name)}
@@ -50,14 +42,10 @@ func (t *translation) sourceRanges() {
 		if len(vips) == 0 || len(ranges) == 0 || len(others) == 0 || len(ofFamily(s.ClusterIPs, v4)) == 0 {
 			continue
 		}
-		ip := "ip6"
-		if v4 {
-			ip = "ip4"
-		}
 		id := names.ServiceSourceRanges(s.Namespace, s.Name, v4)
 		t.desired.Rows = append(t.desired.Rows, nbstate.Row{ID: id, Model: &nbdb.ACL{
 			Action: nbdb.ACLActionDrop, Direction: nbdb.ACLDirectionFromLport, Priority: names.ACLServiceSources,
-			Match: fmt.Sprintf("%s.dst == %s && (%s) && %s.src == %s", ip, set(vips), portMatch(s), ip, set(others)),
+			Match: fmt.Sprintf("%s.dst == %s && (%s) && %s.src == %s", ip(v4), set(vips), portMatch(s), ip(v4), set(others)),
 		}})
 		t.desired.Members = append(t.desired.Members, nbstate.Member{
 			Parent: nbstate.Key{Table: nbdb.PortGroupTable, ID: names.ServiceClientsPortGroup}, Column: "acls", Value: id,
