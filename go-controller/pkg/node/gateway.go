@@ -177,7 +177,7 @@ func (a *Agent) watchFlows(ctx context.Context) {
 func flowsOf(ovsdb string) *openflow.Keeper {
 	return &openflow.Keeper{Bridge: openflow.Bridge{
 		Name: names.ExternalBridge, Socket: openflow.SocketBeside(ovsdb, names.ExternalBridge), Cookie: names.FlowCookie,
-	}}
+	}, Learned: gateway.LearnedTables()}
 }
 
 // logFlows names single changes; a bridge that is filled shows as one line.

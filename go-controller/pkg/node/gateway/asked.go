@@ -15,6 +15,9 @@ const (
 	arpReply   = 2
 )
 
+// LearnedTables are those of which the bridge makes the flows itself.
+func LearnedTables() []int { return []int{tableAsked} }
+
 // asked keeps the gateway router from hearing of neighbours that it has not asked for: OVN has a row in its southbound database
 // for each that it hears of, so with hosts that all talk to each other it would be a row for each pair of them. The host, which
 // has the same addresses and the same MAC, asks and is asked; the router hears answers to its own questions only, and questions

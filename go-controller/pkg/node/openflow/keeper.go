@@ -15,6 +15,8 @@ import (
 // called from one goroutine.
 type Keeper struct {
 	Bridge
+	// Learned are tables for flows that the bridge makes itself (learn). What comes and goes there without Cookie is nobody's change.
+	Learned []int
 
 	mu      sync.Mutex
 	monitor *monitor
@@ -52,7 +54,7 @@ func (k *Keeper) Ensure(ctx context.Context, flows []Flow) ([]Change, error) {
 	if m == nil {
 		return todo, k.apply(ctx, todo)
 	}
-	m.limit(tablesOf(flows))
+	m.limit(k.tablesOf(flows))
 	m.hold()
 	if err := k.apply(ctx, todo); err != nil {
 		m.release(before)
@@ -93,6 +95,7 @@ func (k *Keeper) Watch(ctx context.Context, notify func()) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	m := newMonitor(conn, k.Cookie, notify)
+	m.limit(allTables().without(k.Learned))
 	k.use(m)
 	defer k.use(nil)
 	return fmt.Errorf("watch the flows of %s: %w", k.Name, m.run())
@@ -154,11 +157,12 @@ func (k *Keeper) render(flows []Flow) ([]rendered, error) {
 	return out, nil
 }
 
-func tablesOf(flows []Flow) (out tables) {
+// tablesOf are the tables of flows, but for those of learned ones.
+func (k *Keeper) tablesOf(flows []Flow) (out tables) {
 	for _, f := range flows {
 		out[uint8(f.Table)] = true
 	}
-	return out
+	return out.without(k.Learned)
 }
 
 // delta are the changes from one list of flows of ours to another: first what comes, then what goes.

@@ -160,7 +160,7 @@ func TestUpdates(t *testing.T) {
 		return out
 	}
 	abbreviation := []byte{0, 8, 0, 3, 0, 0, 0, 0}
-	ours := tablesOf([]Flow{{Table: 1}})
+	ours := (&Keeper{Learned: []int{5}}).tablesOf([]Flow{{Table: 1}, {Table: 5}})
 	for name, c := range map[string]struct {
 		changes [][]byte
 		want    uint64
@@ -170,6 +170,7 @@ func TestUpdates(t *testing.T) {
 		"three":                 {[][]byte{change(1, 7), abbreviation, change(1, 8)}, 3},
 		"our cookie elsewhere":  {[][]byte{change(2, 7)}, 1},
 		"somebody's, elsewhere": {[][]byte{change(2, 8), change(1, 7)}, 1},
+		"learned, and ours":     {[][]byte{change(5, 0), change(5, 7)}, 1},
 		"too short":             {[][]byte{{0, 0, 0}}, 1},
 		"too long":              {[][]byte{{255, 255}}, 1},
 	} {

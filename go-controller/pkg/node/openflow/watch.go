@@ -30,7 +30,7 @@ const (
 	// monitorFlags ask for additions, deletions and modifications, from now on.
 	monitorFlags = 1<<1 | 1<<2 | 1<<3
 	allPorts     = 0xffff
-	allTables    = 0xff
+	everyTable   = 0xff
 	// updatesOffset is where changes begin in an answer: behind the headers of the statistics and of the vendor.
 	updatesOffset = 16
 	// Of a change (struct nx_flow_update_full): its length without the match, and where table and cookie are.
@@ -60,11 +60,7 @@ type monitor struct {
 
 // newMonitor makes a monitor to which all changes matter.
 func newMonitor(conn io.ReadWriter, cookie uint64, notify func()) *monitor {
-	m := &monitor{conn: conn, cookie: cookie, notify: notify, asked: map[uint32]chan uint64{}}
-	for i := range m.tables {
-		m.tables[i] = true
-	}
-	return m
+	return &monitor{conn: conn, cookie: cookie, notify: notify, tables: allTables(), asked: map[uint32]chan uint64{}}
 }
 
 // limit says in which tables changes of others' flows matter.
@@ -192,6 +188,20 @@ func (m *monitor) answered(id uint32) {
 // tables are those of which flows of others matter, too: they may stand in the place of ours.
 type tables [256]bool
 
+func allTables() (out tables) {
+	for i := range out {
+		out[i] = true
+	}
+	return out
+}
+
+func (t tables) without(others []int) tables {
+	for _, i := range others {
+		t[uint8(i)] = false //nolint:gosec // OpenFlow has no more than 256 of them
+	}
+	return t
+}
+
 // count counts the changes in an answer of the flow monitor that matter: to flows with the cookie, and to those in the tables.
 func (t *tables) count(cookie uint64, body []byte) uint64 {
 	var n uint64
@@ -225,7 +235,7 @@ func monitorRequest() []byte {
 	out = be.AppendUint16(out, monitorFlags)
 	out = be.AppendUint16(out, allPorts)
 	out = be.AppendUint16(out, 0) // length of the match
-	return append(out, allTables, 0, 0, 0, 0, 0)
+	return append(out, everyTable, 0, 0, 0, 0, 0)
 }
 
 func receive(r io.Reader) (kind byte, id uint32, body []byte, err error) {
