@@ -4,6 +4,7 @@ package report
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -109,6 +110,21 @@ func (r *Result) Missed() []Figure {
 
 // WriteJSON writes r as one line of JSON.
 func (r *Result) WriteJSON(w io.Writer) error { return json.NewEncoder(w).Encode(r) }
+
+// ReadJSON reads what WriteJSON wrote, one result after the other.
+func ReadJSON(r io.Reader) ([]*Result, error) {
+	var out []*Result
+	for in := json.NewDecoder(r); ; {
+		result := &Result{}
+		switch err := in.Decode(result); {
+		case errors.Is(err, io.EOF):
+			return out, nil
+		case err != nil:
+			return nil, fmt.Errorf("result %d: %w", len(out), err)
+		}
+		out = append(out, result)
+	}
+}
 
 // InMillis is d in milliseconds.
 func InMillis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -46,6 +46,16 @@ func WholeScales() []Whole {
 	return []Whole{size(125, 5000, 1250, 500), size(250, 10000, 2500, 1000), full, beyond}
 }
 
+// WholeNodes returns how many nodes the scenario with that ID has, if it is one with everything.
+func WholeNodes(id string) (int, bool) {
+	for _, w := range WholeScales() {
+		if w.ID == id {
+			return w.Nodes, true
+		}
+	}
+	return 0, false
+}
+
 func number(n int) string { return report.Amount(float64(n), report.Count) }
 
 // wholeRun is one Whole in progress.

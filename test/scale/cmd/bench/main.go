@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ovnkube/ovnkube/test/lab/artifact"
+	"github.com/ovnkube/ovnkube/test/scale/growth"
 	"github.com/ovnkube/ovnkube/test/scale/harness"
 	"github.com/ovnkube/ovnkube/test/scale/report"
 	"github.com/ovnkube/ovnkube/test/scale/scenario"
@@ -30,10 +31,10 @@ import (
 
 // options are the command line.
 type options struct {
-	root, document, json, logs, master string
-	masterArgs, masterEnv              listFlag
-	list, check                        bool
-	scenarios                          []string
+	root, document, figures, json, logs, master string
+	masterArgs, masterEnv                       listFlag
+	list, check                                 bool
+	scenarios                                   []string
 }
 
 // listFlag is a flag that may be given several times.
@@ -75,6 +76,7 @@ func parse() (options, error) {
 	}
 	o := options{root: root}
 	flag.StringVar(&o.document, "doc", filepath.Join(root, "docs", "performance.md"), "document whose tables are brought up to date; empty: none")
+	flag.StringVar(&o.figures, "figures", filepath.Join(root, "docs", "figures"), "folder for pictures of how whole clusters grow, drawn from the last figures of each size; empty: none")
 	flag.StringVar(&o.json, "json", filepath.Join(root, "_output", "bench.jsonl"), "file that the figures are appended to; empty: none")
 	flag.StringVar(&o.logs, "logs", "", "folder for the logs of all processes of the master's scenarios; empty: they are not kept")
 	flag.StringVar(&o.master, "master", filepath.Join(root, "_output", "bin", "ovnkube"), "executable of the master")
@@ -161,9 +163,34 @@ func (o options) publish(r *report.Result) error {
 		}
 	}
 	if o.document != "" {
-		return report.UpdateFile(o.document, r)
+		if err := report.UpdateFile(o.document, r); err != nil {
+			return err
+		}
+	}
+	if _, whole := scenario.WholeNodes(r.ID); whole && o.json != "" && o.figures != "" {
+		return drawGrowth(o.json, o.figures)
 	}
 	return nil
+}
+
+// drawGrowth draws the last results of whole clusters that are kept.
+func drawGrowth(kept, dir string) error {
+	f, err := os.Open(kept)
+	if err != nil {
+		return fmt.Errorf("kept figures: %w", err)
+	}
+	defer f.Close()
+	all, err := report.ReadJSON(f)
+	if err != nil {
+		return fmt.Errorf("kept figures in %s: %w", kept, err)
+	}
+	last := map[int]*report.Result{}
+	for _, r := range all {
+		if nodes, ok := scenario.WholeNodes(r.ID); ok {
+			last[nodes] = r
+		}
+	}
+	return growth.Draw(dir, last)
 }
 
 func appendJSON(path string, r *report.Result) error {
