@@ -174,9 +174,12 @@ func TestAnswersTraced(t *testing.T) {
 	}
 	// The host behind the masquerade addresses.
 	for _, to := range []string{"169.254.169.2", "fd69::2"} {
-		out := l.inject(l.podPacket("a2", to), "--minimal")
+		out := l.inject(l.outsidePacket(2, to), "--minimal")
 		if outputOf(out) != "br-ex_n2" || !strings.Contains(out, "eth.dst = "+names.MasqueradeNextHopMAC().String()) {
 			t.Errorf("%s is not reached through the masquerade next hop:\n%s", to, out)
+		}
+		if out := l.inject(l.podPacket("a2", to), "--minimal"); outputOf(out) != "nowhere" {
+			t.Errorf("a pod reaches the host by %s, where no policy looks:\n%s", to, out)
 		}
 	}
 }

@@ -22,12 +22,13 @@ const (
 	protectedBurst = 500
 )
 
-// ProtectionRows keep what pods and others send from taking all of the time of the nodes' OVN controllers. The rows of ClusterRows and
-// NodeRows refer to them.
+// ProtectionRows keep what pods and others send from taking all of the time of the nodes' OVN controllers, and pods from speaking for
+// routers and hosts. The rows of ClusterRows and NodeRows refer to them.
 func ProtectionRows() nbstate.Desired {
 	var d desired
 	d.protection(names.ProtectPods)
 	d.protection(names.ProtectGateways)
+	d.silence()
 	return d.Desired
 }
 
