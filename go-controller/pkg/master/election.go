@@ -25,8 +25,10 @@ type timing struct {
 	lease, deadline, retry time.Duration
 }
 
+// defaultTiming lets a standby write within 5 s of a leader's end, and within 1 s when the leader has released the Lease: it looks
+// after 250 to 550 ms (JitterFactor), may have seen the last renewal that much late, and waits for the whole lease.
 func defaultTiming() timing {
-	return timing{lease: 15 * time.Second, deadline: 10 * time.Second, retry: 2 * time.Second}
+	return timing{lease: 3800 * time.Millisecond, deadline: 3 * time.Second, retry: 250 * time.Millisecond}
 }
 
 // hungAfter: a leader whose lease has expired for so long is hung, not unlucky.
