@@ -95,6 +95,8 @@ func scenarios() []scenario {
 		{name: "MasterDown", run: testMasterDown},
 		{name: "AgentDown", run: testAgentDown},
 		{name: "NodeAddedAndRemoved", run: testNodeAddedAndRemoved, limit: 3 * time.Minute},
+		{name: "LinkFlap", run: testLinkFlap},
+		{name: "NodeAddress", run: testNodeAddress},
 		{name: "Drift", run: testDrift, limit: 3 * time.Minute},
 	}
 }
