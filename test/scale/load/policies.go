@@ -15,7 +15,7 @@ import (
 // PolicyLoad is pods and policies in namespaces of their own.
 type PolicyLoad struct {
 	Namespaces, Pods, Policies int
-	// Wide makes every policy select all pods of its namespace, not those of one application.
+	// Wide makes every policy select all pods of its namespace, each by a selector of its own, not those of one application.
 	Wide bool
 	// Named adds a port by name to each rule for ingress.
 	Named bool
@@ -55,8 +55,11 @@ func (l PolicyLoad) policy(i int) *networkingv1.NetworkPolicy {
 		return &metav1.LabelSelector{MatchLabels: map[string]string{"app": application(n)}}
 	}
 	p := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: PolicyNamespace(i % l.Namespaces), Name: policyName(i)}}
-	if !l.Wide {
-		p.Spec.PodSelector = *app(k)
+	p.Spec.PodSelector = *app(k)
+	if l.Wide {
+		p.Spec.PodSelector = metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+			{Key: "app", Operator: metav1.LabelSelectorOpNotIn, Values: []string{fmt.Sprint("other-", i)}},
+		}}
 	}
 	p.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress}
 	p.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{
