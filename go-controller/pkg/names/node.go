@@ -55,6 +55,8 @@ const (
 	CNIPortMap      = "portmap" // the CNI project's plugin for host ports
 	CNIConfFile     = "10-ovn-kubernetes.conflist"
 	CNINetworkName  = "ovn-kubernetes"
+	// FlowCopy is what ovn-controller has written to the integration bridge, for a new ovs-vswitchd.
+	FlowCopy = "/var/run/ovn-kubernetes/br-int.flows"
 )
 
 // Keys of the agent's own in the Open_vSwitch database.

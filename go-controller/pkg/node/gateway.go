@@ -180,6 +180,17 @@ func flowsOf(ovsdb string) *openflow.Keeper {
 	}, Learned: gateway.LearnedTables()}
 }
 
+// guard keeps a copy of the integration bridge's flows, for an ovs-vswitchd that has ended.
+func (a *Agent) guard() *openflow.Guard {
+	return &openflow.Guard{
+		Bridge: openflow.Bridge{
+			Name: names.IntegrationBridge, Socket: openflow.SocketBeside(a.cfg.OVSDB, names.IntegrationBridge), Cookie: names.RestoredFlowCookie,
+		},
+		File:       names.FlowCopy,
+		Interfered: func() { a.facts.setEmptied(true); a.loops.chassis.Wake() },
+	}
+}
+
 // logFlows names single changes; a bridge that is filled shows as one line.
 func logFlows(changes []openflow.Change) {
 	const few = 4

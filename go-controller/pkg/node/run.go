@@ -67,6 +67,7 @@ func (a *Agent) runAll(ctx context.Context, cancel context.CancelCauseFunc) erro
 	wg.Go(func() { cancel(hostnet.Watch(ctx, a.deviceEvent)) })
 	wg.Go(func() { cancel(nft.Watch(ctx, a.tableEvent)) })
 	wg.Go(func() { a.watchFlows(ctx) })
+	wg.Go(func() { a.guard().Run(ctx) })
 	a.node.OnChange(a.nodeEvent)
 	wg.Go(func() { a.node.Run(ctx, a.ownNode()) })
 	wg.Go(func() { a.runServices(ctx) })
