@@ -47,13 +47,18 @@ func echo(ctx context.Context, conn net.Conn, what string, size int) error {
 		return err
 	}
 	got := make([]byte, size)
-	if _, err := io.ReadFull(conn, got); err != nil {
-		return err
+	for {
+		if _, err := io.ReadFull(conn, got); err != nil {
+			return err
+		}
+		if bytes.Equal(sent, got) {
+			return nil
+		}
+		// A datagram may be a late answer to a socket that had the same port before.
+		if _, datagrams := conn.(net.PacketConn); !datagrams {
+			return fmt.Errorf("echo of %d bytes, %s, came back changed", size, what)
+		}
 	}
-	if !bytes.Equal(sent, got) {
-		return fmt.Errorf("echo of %d bytes, %s, came back changed", size, what)
-	}
-	return nil
 }
 
 // Ask sends a request of one line over "tcp" or "udp" and returns the first answer.
