@@ -192,3 +192,48 @@ func TestLocalServiceWaitsForItsSlices(t *testing.T) {
 		t.Error("no rules for a service whose slices nobody makes")
 	}
 }
+
+// What is written for a protocol is what is written for TCP, with another name.
+func TestProtocolsAreWrittenAlike(t *testing.T) {
+	local := func(s *kube.Service) { everything(s); s.InternalLocal = false }
+	for _, protocol := range []corev1.Protocol{corev1.ProtocolUDP, corev1.ProtocolSCTP} {
+		name := strings.ToLower(string(protocol))
+		for what, c := range map[string]struct {
+			edit   func(*kube.Service)
+			slices []*kube.EndpointSlice
+		}{
+			"all kinds":              {everything, nil},
+			"policy Cluster":         {func(s *kube.Service) { everything(s); s.ExternalLocal, s.InternalLocal = false, false }, nil},
+			"policy Local, the host": {local, endpoints("172.18.0.11@node1", "fd00:172:18::b@node1")},
+			"internal, the host":     {everything, endpoints("172.18.0.11@node1", "fd00:172:18::b@node1")},
+			"without node ports":     {func(s *kube.Service) { local(s); s.Ports[0].NodePort = 0 }, endpoints("10.128.2.7@node1", "fd01:0:0:1::7@node1")},
+		} {
+			write := func(protocol corev1.Protocol) string {
+				s := service(c.edit)
+				s.Ports[0].Protocol = protocol
+				for _, slice := range c.slices {
+					slice.Ports[0].Protocol = protocol
+				}
+				l := NewLedger()
+				l.Set(s.Key(), ServiceRules(s, c.slices, testFacts()))
+				var out strings.Builder
+				for _, k := range l.Keys() {
+					to, _ := l.Get(k)
+					fmt.Fprintln(&out, ruleText(k, to))
+				}
+				r, fake := fakeNFTables()
+				syncAll(t, r, l)
+				for line := range strings.Lines(fake.Dump()) {
+					if strings.HasPrefix(line, "add element") {
+						out.WriteString(line)
+					}
+				}
+				return out.String()
+			}
+			want := strings.ReplaceAll(write(corev1.ProtocolTCP), "tcp", name)
+			if got := write(protocol); got != want || !strings.Contains(got, "-p "+name+" ") || !strings.Contains(got, name+" . ") {
+				t.Errorf("%s, %s (-as for TCP, +now):\n%s", protocol, what, cmp.Diff(want, got))
+			}
+		}
+	}
+}
