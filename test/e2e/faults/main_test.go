@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	flag.StringVar(&run.ovnRoot, "ovn-root", "", "root file system to run Open vSwitch and OVN from, instead of the host's")
 	flag.StringVar(&run.table, "table", "", "file for the table, as Markdown")
 	flag.Func("family", "ipv4 (default), ipv6 or dual", func(s string) (err error) { run.family, err = plan.ParseFamily(s); return err })
-	flag.IntVar(&run.rate, "rate", 100, "requests a second of each probe")
+	flag.IntVar(&run.rate, "rate", 0, "requests a second of each probe (default: 50, with -full 100)")
 	flag.DurationVar(&run.random, "random", 0, "how long faults come at random (default: half a minute, with -full three minutes)")
 	flag.Uint64Var(&run.seed, "seed", 0, "seed of the random faults; 0 is a new one")
 	flag.Parse()
@@ -59,6 +59,9 @@ func TestMain(m *testing.M) {
 func (o *options) complete() {
 	if o.family == "" {
 		o.family = plan.IPv4
+	}
+	if o.rate == 0 {
+		o.rate = map[bool]int{false: 50, true: 100}[o.full]
 	}
 	if o.random == 0 {
 		o.random = map[bool]time.Duration{false: 30 * time.Second, true: 3 * time.Minute}[o.full]

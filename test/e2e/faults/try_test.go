@@ -47,7 +47,6 @@ type row struct {
 	outage, stall, usable      time.Duration
 	// trials are how often it was tried, losses how often something was lost.
 	trials, losses int
-	hold           time.Duration
 	fromHeal       bool
 }
 
@@ -65,7 +64,7 @@ func (h *harness) try(t *testing.T, f fault) row {
 			}
 		}()
 	}
-	r := row{name: f.name, hold: f.hold, fromHeal: f.fromHeal}
+	r := row{name: f.name, fromHeal: f.fromHeal}
 	for r.trials < tries {
 		r.trials++
 		findings := h.underTraffic(t, f)
