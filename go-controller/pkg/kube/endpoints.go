@@ -94,24 +94,33 @@ func Usable[T any](in []T, endpoint func(T) *Endpoint) []T {
 // UsableOn returns where new connections to a service's port go that have to stay on a node, in order, each once. in are the
 // service's slices.
 func UsableOn(node string, in []*EndpointSlice, port ServicePort, v4 bool) []netip.AddrPort {
-	type local struct {
+	return usableIf(in, port, func(e *Endpoint) bool { return e.On(node, v4) })
+}
+
+// UsableAnywhere is the same for connections that may go to any node.
+func UsableAnywhere(in []*EndpointSlice, port ServicePort, v4 bool) []netip.AddrPort {
+	return usableIf(in, port, func(e *Endpoint) bool { return e.Address.Is4() == v4 })
+}
+
+func usableIf(in []*EndpointSlice, port ServicePort, candidate func(*Endpoint) bool) []netip.AddrPort {
+	type numbered struct {
 		endpoint *Endpoint
 		port     uint16
 	}
-	var found []local
+	var found []numbered
 	for _, slice := range in {
 		i := slices.IndexFunc(slice.Ports, func(e EndpointPort) bool { return e.Name == port.Name && e.Protocol == port.Protocol })
 		if i < 0 {
 			continue
 		}
 		for j := range slice.Endpoints {
-			if e := &slice.Endpoints[j]; e.On(node, v4) {
-				found = append(found, local{e, slice.Ports[i].Port})
+			if e := &slice.Endpoints[j]; candidate(e) {
+				found = append(found, numbered{e, slice.Ports[i].Port})
 			}
 		}
 	}
 	var out []netip.AddrPort
-	for _, l := range Usable(found, func(l local) *Endpoint { return l.endpoint }) {
+	for _, l := range Usable(found, func(l numbered) *Endpoint { return l.endpoint }) {
 		out = append(out, netip.AddrPortFrom(l.endpoint.Address, l.port))
 	}
 	slices.SortFunc(out, netip.AddrPort.Compare)

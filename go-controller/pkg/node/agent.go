@@ -14,6 +14,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/bridge"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/conntrack"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/datapath"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/healthcheck"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/netfilter"
@@ -71,6 +72,7 @@ type Agent struct {
 	endpoints *kube.ServiceSlices
 	rules     *netfilter.Controller
 	health    *healthcheck.Server
+	sweeper   *conntrack.Sweeper
 	patcher   kube.Patcher
 	events    kube.Recorder
 

@@ -8,10 +8,12 @@ import (
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/conntrack"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/gateway"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/healthcheck"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/hostnet"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/netfilter"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/node/openflow"
 )
 
 // prepareServices lets everyone who needs services follow them. It connects nothing.
@@ -27,6 +29,14 @@ func (a *Agent) prepareServices() {
 	a.health = healthcheck.New(healthcheck.Options{
 		Services: a.services, Slices: a.slices, Index: a.endpoints, Node: a.cfg.NodeName, Events: lateRecorder{a},
 		Healthy: func() bool { return a.Ready() == nil && a.loops.gateway.Err() == nil && a.rules.Loop().Err() == nil },
+	})
+	a.sweeper = conntrack.New(conntrack.Options{
+		Services: a.services, Slices: a.slices, Index: a.endpoints,
+		Flush: func(ctx context.Context, stale func(conntrack.Entry) bool) ([]conntrack.Entry, error) {
+			// The datapath is chosen later than this is prepared.
+			t := conntrack.Table{Datapath: a.datapathType, Socket: openflow.SocketBeside(a.cfg.OVSDB, names.IntegrationBridge)}
+			return t.Flush(ctx, stale)
+		},
 	})
 	ports := func(s *kube.Service) []gateway.ServicePort {
 		if s == nil {
@@ -78,7 +88,7 @@ func (a *Agent) hasHost(s *kube.EndpointSlice) bool {
 func (a *Agent) runServices(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, run := range []func(context.Context){
-		a.health.Run, a.rules.Run,
+		a.health.Run, a.rules.Run, a.sweeper.Run,
 		func(ctx context.Context) { a.services.Run(ctx, kube.Services(a.kube.CoreV1())) },
 		func(ctx context.Context) { a.slices.Run(ctx, kube.EndpointSlices(a.kube.DiscoveryV1())) },
 		func(ctx context.Context) { a.serviceNetworks.Run(ctx, kube.ServiceCIDRs(a.kube.NetworkingV1())) },
@@ -102,9 +112,7 @@ func whenClosed(ctx context.Context, closed <-chan struct{}, do func()) {
 // flowsFirst returns when the external bridge's flows are as services are now. A connection from outside that the host's
 // netfilter has taken, since its rules were there before the flows, would break when the flows lead it to the gateway router.
 func (a *Agent) flowsFirst(ctx context.Context) {
-	if a.cfg.GatewayMode == names.GatewayModeShared {
-		a.loops.gateway.Settle(ctx)
-	}
+	a.loops.gateway.Settle(ctx)
 }
 
 // decided are the services for which it is known by which way packets from outside reach them.
@@ -112,12 +120,15 @@ func (a *Agent) decided() []*kube.Service {
 	return slices.DeleteFunc(a.services.All(), func(s *kube.Service) bool { return s.Undecided(a.endpoints.Of(s.Key())) })
 }
 
-// frontends are the ports at which the gateway router answers for services. The userspace datapath lets a packet pass
+// frontends are the ports at which the gateway router answers for services: in local mode those alone that the host's netfilter
+// must not serve. The userspace datapath lets a packet pass
 // connection tracking six times; to a pod by way of a node port it would have to be seven, unless the client's address
 // is kept. There the host's netfilter takes the other node ports.
 func (a *Agent) frontends(addresses []netip.Addr) gateway.Frontends {
 	f := gateway.Frontends{Addresses: addresses, NodePorts: gateway.AllNodePorts}
 	switch {
+	case a.cfg.GatewayMode == names.GatewayModeLocal:
+		f.NodePorts, f.RestrictedOnly = gateway.NoNodePorts, true
 	case !a.cfg.NodePort:
 		f.NodePorts = gateway.NoNodePorts
 	case a.userspace():
