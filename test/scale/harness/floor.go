@@ -36,7 +36,7 @@ func (d *Database) Floor(ctx context.Context) (f Floor, err error) {
 	if err != nil {
 		return f, fmt.Errorf("floor of %s: %w", d.Schema, err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	text, err := run(ctx, "ovsdb-client", "backup", d.Remote, d.Schema)
 	if err != nil {
 		return f, err

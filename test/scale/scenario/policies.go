@@ -58,6 +58,8 @@ type policyRun struct {
 	result  *report.Result
 	rows    *policyRows
 	pods    *load.Watcher
+	// flows are the logical flows without policies.
+	flows int
 }
 
 // Run measures p.
@@ -80,7 +82,10 @@ func (p Policies) Run(ctx context.Context, env Env) (*report.Result, error) {
 		return nil, err
 	}
 	defer r.pods.Stop()
-	phases := []phase{{"pods", r.createPods}, {"policies", r.createPolicies}}
+	phases := []phase{
+		{"pods", r.createPods}, {"logical flows without policies", r.flowsBefore},
+		{"policies", r.createPolicies}, {"logical flows with policies", r.flowsAfter},
+	}
 	if p.Cold {
 		phases = []phase{{"objects", r.cold}}
 	}
