@@ -49,7 +49,13 @@ func separate(config *rest.Config, n int) ([]kubernetes.Interface, error) {
 	for range n {
 		own := rest.CopyConfig(config)
 		// client-go shares a connection among equal configurations; a dialer of its own makes them differ.
-		own.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+		dial := config.Dial
+		if dial == nil {
+			dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+		}
+		own.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dial(ctx, network, address)
+		}
 		client, err := kubernetes.NewForConfig(own)
 		if err != nil {
 			return nil, fmt.Errorf("client for load: %w", err)

@@ -43,8 +43,13 @@ const (
 // Silence waits until connections are no longer answered and returns the first attempt after the last that was, in the order in which
 // they began.
 func Silence(ctx context.Context, netns string, to netip.AddrPort) (Attempt, error) {
+	return SilenceWithin(ctx, netns, to, DefaultPatience)
+}
+
+// SilenceWithin is Silence for attempts that count as lost after the given patience.
+func SilenceWithin(ctx context.Context, netns string, to netip.AddrPort, patience time.Duration) (Attempt, error) {
 	s := &silence{}
-	err := Run(ctx, Options{NetNS: netns, Next: func() netip.AddrPort { return to }, Done: s.add})
+	err := Run(ctx, Options{NetNS: netns, Patience: patience, Next: func() netip.AddrPort { return to }, Done: s.add})
 	if err != nil {
 		return Attempt{}, fmt.Errorf("%s is still answered, last %v ago: %w", to, time.Since(s.lastAnswered), err)
 	}

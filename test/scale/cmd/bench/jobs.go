@@ -14,6 +14,7 @@ import (
 	"github.com/ovnkube/ovnkube/test/scale/datapath"
 	"github.com/ovnkube/ovnkube/test/scale/harness"
 	"github.com/ovnkube/ovnkube/test/scale/inlab"
+	"github.com/ovnkube/ovnkube/test/scale/policybench"
 	"github.com/ovnkube/ovnkube/test/scale/report"
 	"github.com/ovnkube/ovnkube/test/scale/scenario"
 	"github.com/ovnkube/ovnkube/test/scale/servicebench"
@@ -52,6 +53,12 @@ func jobs() []job {
 			return servicebench.Run(ctx, s)
 		}})
 	}
+	all = append(all, job{policyLatencyID, policyLatencyTitle, func(ctx context.Context, env scenario.Env) (*report.Result, error) {
+		return policybench.Run(ctx, policybench.Options{
+			Options: inlab.Options{ID: policyLatencyID, Title: policyLatencyTitle, Root: env.Root, BinDir: filepath.Dir(env.Master)},
+			Samples: 100, Pods: 1000, Policies: 100,
+		})
+	}})
 	return append(all, job{datapathID, datapathTitle, func(ctx context.Context, env scenario.Env) (*report.Result, error) {
 		return datapath.Run(ctx, datapath.Options{
 			Options: inlab.Options{ID: datapathID, Title: datapathTitle, Root: env.Root, BinDir: filepath.Dir(env.Master)},
@@ -59,6 +66,8 @@ func jobs() []job {
 		})
 	}})
 }
+
+const policyLatencyID, policyLatencyTitle = "policy-latency", "Policies in the lab, two nodes, alone and among 1,000 pods and 100 policies"
 
 const datapathID, datapathTitle = "datapath", "Data path in the lab, two nodes, userspace Open vSwitch"
 
