@@ -83,6 +83,7 @@ func scenarios() []scenario {
 		{name: "ExternalServices", run: testExternalServices, limit: 3 * time.Minute},
 		{name: "ServiceChurn", run: testServiceChurn, limit: 4 * time.Minute, only: []plan.Family{plan.Dual}},
 		{name: "Policies", run: testPolicies, limit: 4 * time.Minute},
+		{name: "Spoofing", run: testSpoofing, limit: 4 * time.Minute},
 		{name: "StatefulSet", run: testStatefulSet},
 		{name: "JobFreesAddress", run: testJobFreesAddress},
 		{name: "EditedAnnotation", run: testEditedAnnotation},
