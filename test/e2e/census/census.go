@@ -82,10 +82,10 @@ func TakeAll(ctx context.Context, l *cluster.Lab) (Census, error) {
 }
 
 const (
-	// countFlows counts the flows of each table, and the groups. Tables 66 and 67 hold neighbours that routers have learned, which
-	// come with traffic and go by age.
+	// countFlows counts the flows of each table, and the groups. What is learned from traffic comes with it and goes by age: neighbours
+	// of routers (br-int, tables 66 and 67) and the host's requests (br-ex, table 5).
 	countFlows = `for b in br-int br-ex; do
-  ovs-ofctl dump-flows --no-stats $b | sed -n 's/.*table=\([0-9]*\),.*/\1/p; t; s/^ *cookie.*/0/p' | grep -vxE '66|67' | sort | uniq -c | awk -v b=$b '{print b"/"$2":"$1}'
+  ovs-ofctl dump-flows --no-stats $b | sed -n 's/.*table=\([0-9]*\),.*/\1/p; t; s/^ *cookie.*/0/p' | sort | uniq -c | awk -v b=$b '{print b"/"$2":"$1}' | grep -vE '^br-int/6[67]:|^br-ex/5:'
   echo $b/groups:$(ovs-ofctl -O OpenFlow15 dump-groups $b | grep -c group_id)
 done`
 	// zones lists the ports and routers that have a zone of the connection tracker.

@@ -4,8 +4,13 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ovnkube/ovnkube/test/lab/plan"
 	"github.com/ovnkube/ovnkube/test/lab/supervise"
@@ -49,7 +54,8 @@ func table() []fault {
 		{name: "node cut off, both ways", inject: cut("ingress", "egress"), hold: 3 * time.Second, fromHeal: true, spared: []string{nearPath, outPath}},
 		{name: "node cut off, cannot send", inject: cut("ingress"), hold: 3 * time.Second, fromHeal: true, spared: []string{nearPath, outPath}},
 		{name: "node cut off, cannot receive", inject: cut("egress"), hold: 3 * time.Second, fromHeal: true, spared: []string{nearPath, outPath}},
-		{name: "node powered off", inject: powerOff, hold: 2 * time.Second, fromHeal: true, spared: []string{nearPath, outPath}},
+		// Its boot takes the lab's processors: what does not touch it must go on, but may be slow.
+		{name: "node powered off", inject: powerOff, hold: 2 * time.Second, fromHeal: true, spared: []string{nearPath, outPath}, outage: time.Second},
 	}
 }
 
@@ -165,25 +171,35 @@ func exhaustLeader(ctx context.Context, h *harness) (func(context.Context) error
 	if err != nil {
 		return nil, err
 	}
-	return nil, h.exhaust(ctx, at(plan.ControlPlane, leader))
+	port := map[string]uint16{plan.Master: plan.MasterHealth, plan.StandbyMaster: plan.StandbyHealth}[leader]
+	return nil, h.exhaust(ctx, at(plan.ControlPlane, leader), port)
 }
 
 func exhaustAgent(ctx context.Context, h *harness) (func(context.Context) error, error) {
-	return nil, h.exhaust(ctx, at(h.Nodes()[0], plan.NodeAgent))
+	return nil, h.exhaust(ctx, at(h.Nodes()[0], plan.NodeAgent), plan.AgentHealth)
 }
 
-// exhaust gives a process less memory than it has: the kernel kills it at the next page that it asks for.
-func (h *harness) exhaust(ctx context.Context, v victim) error {
+// exhaust gives a process less memory than it has: the kernel kills it at the next page that it asks for, for which it is kept busy.
+func (h *harness) exhaust(ctx context.Context, v victim, port uint16) error {
 	c, err := h.component(ctx, v)
 	if err != nil {
 		return err
 	}
-	const script = `d=/sys/fs/cgroup/memory; [ -d $d ] || d=/sys/fs/cgroup
-limit=memory.limit_in_bytes; [ -e $d/memory/limit ] || [ -e /sys/fs/cgroup/memory ] || limit=memory.max
-mkdir -p $d/exhausted && echo 16384 > $d/exhausted/$limit; echo $0 > $d/exhausted/cgroup.procs`
+	const script = `d=/sys/fs/cgroup/memory/exhausted f=memory.limit_in_bytes
+[ -d /sys/fs/cgroup/memory ] || d=/sys/fs/cgroup/exhausted f=memory.max
+mkdir -p $d && echo 16384 > $d/$f && echo $0 > $d/cgroup.procs`
 	if _, err := h.Exec(ctx, v.machine, "sh", "-c", script, fmt.Sprint(c.PID)); err != nil {
 		return err
 	}
+	busy, rest := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for busy.Err() == nil {
+			_ = h.readyz(busy, v.machine, port) // its answer says nothing
+		}
+	})
+	defer wg.Wait()
+	defer rest()
 	return h.renewed(ctx, []victim{v}, []int{c.PID})
 }
 
@@ -215,16 +231,22 @@ mv `+database+` `+smallRoot+`/nb; ln -s `+smallRoot+`/nb `+database)
 	}, err
 }
 
-// fillDisk leaves nothing of the small disk, and has the master write.
+// fillDisk leaves nothing of the small disk, and has the master write something that makes no port: the userspace switch may drop
+// a packet when it gets one.
 func fillDisk(ctx context.Context, h *harness) (func(context.Context) error, error) {
 	if _, err := h.Exec(ctx, plan.ControlPlane, "sh", "-c", "cat /dev/zero > "+smallRoot+"/filler 2>/dev/null; true"); err != nil {
 		return nil, err
 	}
+	const name = "unwritten"
+	services := h.client.CoreV1().Services(namespace)
 	free := func(ctx context.Context) error {
 		_, err := h.Exec(ctx, plan.ControlPlane, "rm", "-f", smallRoot+"/filler")
-		return err
+		return errors.Join(err, services.Delete(ctx, name, metav1.DeleteOptions{}))
 	}
-	return free, nil
+	_, err := services.Create(ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ServiceSpec{
+		Selector: map[string]string{"end": "1"}, Ports: []corev1.ServicePort{{Port: 80}},
+	}}, metav1.CreateOptions{})
+	return free, err
 }
 
 // cut drops what comes from the second node (its port's ingress), or goes to it (egress).

@@ -142,7 +142,7 @@ func (r *row) add(findings []finding) {
 		default:
 			r.failed += x.Lost
 		}
-		if x.Lost > 0 || x.Err != nil {
+		if x.kind != streams && x.Lost > 0 { // how long a stream stands still is TCP's choice
 			r.outage = max(r.outage, x.Outage)
 		}
 		r.stall = max(r.stall, x.Slowest)
