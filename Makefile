@@ -19,7 +19,7 @@ UNIT := ./go-controller/...
 INTEGRATION_FLAGS := -race -tags integration -p 1 -timeout 20m
 # What docs/conformance.md shows; it has the reasons for what is left out.
 FOCUS ?= \[sig-network\]
-SKIP ?= SCTP|Netpol|NetworkPolicy|LoadBalancer\]|Provider:GCE|[Kk]ube-?[Pp]roxy|Internet connection|PTR lookup|Disruptive|Feature:Networking-Performance|PerformanceDNS$(if $(filter dual,$(IP_FAMILY)),,|IPv6DualStack)
+SKIP ?= SCTPConnectivity|SCTP HostPort|SCTP service|Netpol|NetworkPolicy|LoadBalancer\]|Provider:GCE|[Kk]ube-?[Pp]roxy|Internet connection|PTR lookup|Disruptive|Feature:Networking-Performance|PerformanceDNS$(if $(filter dual,$(IP_FAMILY)),,|IPv6DualStack)
 
 .PHONY: help build demo test unit integration e2e bench bench-scale lint generate lab-up lab-down conformance packages lab-tools clean
 

@@ -12,7 +12,7 @@ const (
 func KnownReasons() Reasons {
 	return Reasons{
 		LeftOut: []Reason{
-			{regexp.MustCompile(`SCTP`), "SCTP: the kernels of the machines that run the lab have none, and the suite's programs need its sockets"},
+			{regexp.MustCompile(`SCTPConnectivity|SCTP HostPort|SCTP service`), "SCTP: the kernels of the machines that run the lab have none, and the suite's programs need its sockets"},
 			{regexp.MustCompile(`Feature:LoadBalancer\]`), "A cloud provider gives load balancers their addresses; the lab has none"},
 			{regexp.MustCompile(`Provider:GCE`), "Google's cloud only"},
 			{regexp.MustCompile(`Feature:IPv6DualStack\]`), "Not run: they need nodes and services of both families"},
