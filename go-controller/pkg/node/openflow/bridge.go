@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -85,12 +86,23 @@ func (b Bridge) diff(ctx context.Context, flows []rendered) ([]byte, error) {
 }
 
 func run(ctx context.Context, in io.Reader, args ...string) ([]byte, error) {
+	var out bytes.Buffer
+	err := execute(ctx, in, &out, args...)
+	return out.Bytes(), err
+}
+
+// runInto is run with the output into a file, which the program writes itself.
+func runInto(ctx context.Context, out *os.File, args ...string) error {
+	return execute(ctx, nil, out, args...)
+}
+
+func execute(ctx context.Context, in io.Reader, out io.Writer, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	var complaint bytes.Buffer
-	cmd.Stdin, cmd.Stderr = in, &complaint
-	out, err := cmd.Output()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, &complaint
+	err := cmd.Run()
 	if err != nil && complaint.Len() > 0 {
 		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(complaint.Bytes()))
 	}
-	return out, err
+	return err
 }

@@ -51,11 +51,11 @@ func (g *Guard) save(ctx context.Context) error {
 	}
 	defer os.Remove(f.Name()) //nolint:errcheck // it has another name when all went well
 	for _, s := range sections() {
-		var out []byte
-		if out, err = run(ctx, nil, newest, timeout, "--no-names", "--no-stats", s.command, g.target()); err != nil {
+		if _, err = fmt.Fprintf(f, "# %s\n", s.name); err != nil {
 			break
 		}
-		if _, err = fmt.Fprintf(f, "# %s\n%s", s.name, out); err != nil {
+		// Straight into the file: there may be hundreds of thousands of flows.
+		if err = runInto(ctx, f, newest, timeout, "--no-names", "--no-stats", s.command, g.target()); err != nil {
 			break
 		}
 	}
