@@ -4,8 +4,10 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -163,13 +165,20 @@ func (c policyLab) itself() {
 			c.eachProtocol(s.Service, func(at netip.AddrPort, proto string) { c.mustEcho(p.Place, proto, at) })
 		}
 	}
+	c.none()
+}
+
+// none ends a part as the next one begins: without policies, and without what is left of them.
+func (c policyLab) none() {
+	c.Helper()
 	c.apply()
+	c.matrix("no policy")
 }
 
 // mustEcho wants an answer, within some tries.
 func (c policyLab) mustEcho(from traffic.Place, proto string, at netip.AddrPort) {
 	c.Helper()
-	c.eventually(5*time.Second, func() error { return c.echo(from, proto, at, time.Second) })
+	c.settled(20*time.Second, func() error { return c.echo(from, proto, at, time.Second) })
 }
 
 // probes: the kubelet reaches pods that nobody else reaches, from their start on.
@@ -185,7 +194,7 @@ func (c policyLab) probes() {
 		c.Errorf("the container was restarted %d times", n)
 	}
 	c.measured("a pod with probes under default deny is ready after %v", took.Round(time.Millisecond))
-	c.apply()
+	c.none()
 	c.delete(30*time.Second, "probed")
 }
 
@@ -208,9 +217,8 @@ func (c policyLab) churn() {
 		namespace := namespaces[r.IntN(2)]
 		c.put(policygen.Policy(namespace, fmt.Sprint("q", r.IntN(6)), blocks).Example(seed + i))
 		if i%4 == 3 {
-			for k := range c.policies {
-				c.drop(k)
-				break
+			if keys := slices.Sorted(maps.Keys(c.policies)); len(keys) > 0 {
+				c.drop(keys[r.IntN(len(keys))])
 			}
 		}
 		// Pods that come and go without anybody waiting for them.

@@ -130,7 +130,7 @@ func (c policyLab) matrix(what string) {
 	c.Helper()
 	cluster, began := c.cluster(), time.Now()
 	cells := c.cells()
-	wrong, first := cells, 0
+	wrong, first, next := cells, 0, staleAfter
 	for try := 1; ; try++ {
 		wrong = c.wrong(cluster, wrong, time.Duration(min(try, 3))*probeTime)
 		if len(wrong) == 0 {
@@ -142,13 +142,15 @@ func (c policyLab) matrix(what string) {
 		if took := time.Since(began); took > 5*time.Second {
 			c.measured("%s: %s, sent to %s, is not as the oracle says after %v", what, wrong[0].Flow, wrong[0].at, took.Round(time.Millisecond))
 		}
-		// Ever further apart, in the end more than the 10 s after which Open vSwitch forgets a flow that is not used: its userspace
-		// datapath, on a busy machine, was seen to keep one in use that was no longer true, until revalidator/purge.
-		pause := 50 * time.Millisecond << min(try, 8)
+		if took := time.Since(began); took > next {
+			next = 2 * took
+			c.renewFlows(fmt.Sprintf("%s: %s, sent to %s", what, wrong[0].Flow, wrong[0].at))
+		}
+		pause := 50 * time.Millisecond << min(try, 6)
 		if time.Since(began)+pause > settleTime || c.ctx.Err() != nil {
 			for _, w := range wrong[:min(5, len(wrong))] {
 				v := cluster.Judge(w.Flow)
-				c.Errorf("%s: %s, sent to %s: the oracle says allowed %v (%s), the lab does not", what, w.Flow, w.at, v.Allowed, v.Why)
+				c.Errorf("%s: %s, sent to %s: the oracle says allowed %v (%s), the lab does not (%v)", what, w.Flow, w.at, v.Allowed, v.Why, context.Cause(c.ctx))
 			}
 			c.Errorf("%s: %d of %d connections are not as the oracle says", what, len(wrong), len(cells))
 			return
