@@ -3,10 +3,12 @@ package cni
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/utils"
 	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/cni/protocol"
@@ -42,10 +44,13 @@ func (r *request) hostName() string { return r.ContainerID[:min(len(r.ContainerI
 
 // decode reads the configuration and CNI_ARGS of a request.
 func decode(wire protocol.Request) (*request, error) {
+	if err := checkNames(wire); err != nil {
+		return nil, err
+	}
 	r := &request{Request: wire, pod: podOf(wire.Args)}
 	if wire.Command == protocol.Add || wire.Command == protocol.Check {
 		if r.pod.Namespace == "" || r.pod.Name == "" {
-			return nil, coded(types.ErrInvalidEnvironmentVariables, "CNI_ARGS %q lacks K8S_POD_NAMESPACE or K8S_POD_NAME", wire.Args)
+			return nil, coded(types.ErrInvalidEnvironmentVariables, "CNI_ARGS %.200q lacks K8S_POD_NAMESPACE or K8S_POD_NAME", wire.Args)
 		}
 	}
 	var conf types.PluginConf
@@ -65,6 +70,23 @@ func decode(wire protocol.Request) (*request, error) {
 		return r, r.decodeAttachments()
 	}
 	return r, nil
+}
+
+// checkNames refuses what must not become the name of a file, a port or an interface (CNI specification, "Parameters").
+func checkNames(wire protocol.Request) error {
+	if wire.Command == protocol.GC || wire.Command == protocol.Status {
+		return nil
+	}
+	if err := utils.ValidateContainerID(wire.ContainerID); err != nil {
+		return coded(err.Code, "CNI_CONTAINERID %.80q: %s", wire.ContainerID, err.Msg)
+	}
+	if err := utils.ValidateInterfaceName(wire.IfName); err != nil {
+		return coded(err.Code, "CNI_IFNAME %.80q: %s", wire.IfName, err.Msg)
+	}
+	if wire.Netns != "" && !filepath.IsAbs(wire.Netns) {
+		return coded(types.ErrInvalidEnvironmentVariables, "CNI_NETNS %.80q is not an absolute path", wire.Netns)
+	}
+	return nil
 }
 
 func (r *request) decodePrevious(conf *types.PluginConf) error {
