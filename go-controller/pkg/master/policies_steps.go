@@ -8,7 +8,7 @@ type parkedStep struct {
 	number uint64
 }
 
-// mostDue owners and what a step wants are one transaction, however they are queued.
+// mostDue owners and what a step wants are one transaction, however they are queued: half of what nbsync always writes together.
 const mostDue = 500
 
 // after runs a step when the pods that were woken have been handed in, by whatever, and when all that is to be written now and was to be written then fits one

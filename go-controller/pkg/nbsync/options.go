@@ -22,6 +22,7 @@ const (
 	defaultRetryMax      = time.Minute
 	defaultMaxOps        = 5000
 	defaultMaxMembers    = 100000
+	defaultMinOwners     = 1000
 	defaultMaxOwners     = 2000
 )
 
@@ -46,11 +47,13 @@ type Options struct {
 	AuditInterval time.Duration
 	// RetryMin and RetryMax bound the wait before a refused owner is tried again. Default 1 s and 1 min.
 	RetryMin, RetryMax time.Duration
-	// MaxOps is where a transaction is closed; one owner's operations always go together. Default 5,000.
+	// MaxOps is where a transaction of more than MinOwners is closed; one owner's operations always go together. Default 5,000.
 	MaxOps int
 	// MaxMembers is the same for values that are put into sets or taken out; all those of one set are one operation, whose cost for
 	// both sides grows with the set, too. Default 100,000.
 	MaxMembers int
+	// MinOwners is how many owners go into one transaction whatever it then holds, so that what was wanted at one time is written at one time. Default 1,000.
+	MinOwners int
 	// MaxOwners is how many owners are compared at once. Default 2,000.
 	MaxOwners int
 }
@@ -84,6 +87,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.MaxMembers <= 0 {
 		o.MaxMembers = defaultMaxMembers
+	}
+	if o.MinOwners <= 0 {
+		o.MinOwners = defaultMinOwners
 	}
 	if o.MaxOwners <= 0 {
 		o.MaxOwners = defaultMaxOwners

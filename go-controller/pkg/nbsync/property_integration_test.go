@@ -102,7 +102,7 @@ func (w *world) startReplica() {
 	w.starts++
 	w.r = startReplica(w.t, w.proxy.Endpoint(), func(o *nbsync.Options) {
 		o.AuditInterval = time.Hour // events must suffice
-		o.MaxOps, o.MaxMembers = 5, 3
+		o.MaxOps, o.MaxMembers, o.MinOwners = 5, 3, 1
 		o.MaxOwners = 4
 	})
 }

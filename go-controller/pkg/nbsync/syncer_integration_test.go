@@ -193,11 +193,15 @@ func TestRowAndReferenceFromDifferentOwners(t *testing.T) {
 	}
 }
 
-// Pods in many groups are written in transactions of limited size, which their number alone would not limit.
+// Pods in many groups are written in transactions of limited size, which their number alone would not limit; but a few always go together.
 func TestMembersCloseATransaction(t *testing.T) {
-	for limit, want := range map[int]string{0: "one or two", 4: "three or more"} {
-		t.Run(fmt.Sprint(limit), func(t *testing.T) {
-			r, endpoint, transactions := start(t, func(o *nbsync.Options) { o.MaxMembers = limit })
+	for name, tc := range map[string]struct{ members, owners, atLeast, atMost int }{
+		"no limit":             {atLeast: 1, atMost: 2},
+		"few members":          {members: 4, owners: 1, atLeast: 3, atMost: 7},
+		"fewer owners than go": {members: 4, owners: 100, atLeast: 1, atMost: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, endpoint, transactions := start(t, func(o *nbsync.Options) { o.MaxMembers, o.MinOwners = tc.members, tc.owners })
 			r.store.Synced()
 			groups := nbstate.Desired{Rows: []nbstate.Row{switchRow("n1")}}
 			for _, g := range []string{"g1", "g2"} {
@@ -222,8 +226,8 @@ func TestMembersCloseATransaction(t *testing.T) {
 			for o := range desired {
 				r.awaitDone(t, o, r.store.Generation(o))
 			}
-			if n := transactions() - before; (n >= 3) != (limit > 0) {
-				t.Errorf("%d transactions, want %s", n, want)
+			if n := transactions() - before; n < tc.atLeast || n > tc.atMost {
+				t.Errorf("%d transactions, want %d to %d", n, tc.atLeast, tc.atMost)
 			}
 			if diff := cmp.Diff(wantedContents(desired), ourContents(t, endpoint)); diff != "" {
 				t.Error(diff)
