@@ -52,10 +52,10 @@ integration: lab-tools ## tests against real OVN and Open vSwitch; needs root
 	cd test && go test $(INTEGRATION_FLAGS) ./...
 
 e2e: lab-tools ## tests with real packets in the lab, IPv4, IPv6 and dual stack; needs root
-	cd test && go test -race -tags e2e -count 1 -timeout 45m -p 1 -v ./e2e/...
+	cd test && go test -race -tags e2e -count 1 -timeout 75m -p 1 -v ./e2e/...
 
 faults: lab-tools ## breaks one part after the other under traffic, then at random; the table goes to _output/faults.md; needs root
-	cd test && go test -tags e2e -count 1 -timeout 45m -v ./e2e/faults -args -full -table $(REPO)/_output/faults.md $(FAULTS)
+	cd test && go test -tags e2e -count 1 -timeout 75m -v ./e2e/faults -args -full -table $(REPO)/_output/faults.md $(FAULTS)
 
 bench: lab-tools ## measures and writes docs/performance.md; needs root
 	cd test && go run ./scale/cmd/bench

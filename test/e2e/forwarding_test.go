@@ -46,19 +46,11 @@ func (c externalCheck) remoteHostEndpoint() {
 	c.eachProtocol(s, func(at netip.AddrPort, proto string) { c.mustSpread(c.pods[1], proto, at, far) })
 }
 
-// acquaint lets pods' gateway routers find out the MACs of the nodes and of the client outside: OVN may lose the first packets to a
-// neighbour that it has not met.
+// acquaint lets pods' gateway routers find out the MACs of the nodes and of the client outside.
 func (c externalCheck) acquaint() {
 	c.Helper()
 	client := traffic.Place{Name: "client outside", Addresses: c.Family().OutsideClient()}
-	for _, pod := range c.pods {
-		for _, neighbour := range append(slices.Clone(c.nodes), client) {
-			for _, is4 := range c.families() {
-				c.mustReachFamily(pod, neighbour, is4, icmp, 0)
-			}
-		}
-	}
-	c.nb("--wait=hv", "sync") // What was found out is in the nodes' flows.
+	c.env.acquaint(c.pods, append(slices.Clone(c.nodes), client)...)
 }
 
 // nodeToLocalPolicy: nodes and their pods are outside for other nodes' ports of services with the policy Local. Backends see

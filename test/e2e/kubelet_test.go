@@ -130,14 +130,16 @@ func testDNS(e *env) {
 	for _, node := range e.Nodes() {
 		e.create(newPod(e.ns, "client-"+node, onNode(node)))
 	}
-	for _, node := range e.Nodes() {
+	for _, node := range e.Nodes() { // All of them first: a node that gets a port may drop a packet.
 		e.ready(30*time.Second, "client-"+node)
+	}
+	for _, node := range e.Nodes() {
 		for _, server := range servers {
 			e.mustReach(e.places("client-" + node)[0], e.placesOf(server)[0], icmp, 0)
 			for _, at := range places.PodAddresses(server) {
 				for _, network := range []string{"udp", "tcp"} {
 					from := e.places("client-" + node)[0]
-					ctx, cancel := context.WithTimeout(e.ctx, 3*time.Second)
+					ctx, cancel := context.WithTimeout(e.ctx, 12*time.Second) // The resolver asks again after 5 s.
 					got, err := resolver(from, network, port(at, 53)).LookupHost(ctx, "kubernetes.default.svc.cluster.local.")
 					cancel()
 					slices.Sort(got)

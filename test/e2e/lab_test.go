@@ -130,7 +130,7 @@ func (l *lab) runScenario(t *testing.T, s scenario) {
 		ctx, cancel := context.WithTimeout(run.context(t), limit)
 		t.Cleanup(cancel)
 		if ctx.Err() != nil {
-			t.Skip("the run was interrupted or is out of time")
+			t.Fatal("the run was interrupted or is out of time")
 		}
 		e := &env{T: t, lab: l, ctx: ctx}
 		watch := l.startWatch(e)
