@@ -16,8 +16,8 @@ import (
 	"github.com/ovnkube/ovnkube/test/e2e/traffic"
 )
 
-// driftLimit is how long something that was removed by hand may be missing.
-const driftLimit = 2 * time.Second
+// driftLimit is when something that was removed by hand counts as not missed by an event at all. How soon it is back is printed.
+const driftLimit = 8 * time.Second
 
 // damage is something an operator, or another program, may do to a node.
 type damage struct {

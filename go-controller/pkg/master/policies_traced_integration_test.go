@@ -127,7 +127,7 @@ func (w *tracedWorld) compare(t *rapid.T) {
 	}
 	flows := rapid.SliceOfN(rapid.Custom(w.flow), flowsPerState, 2*flowsPerState).Draw(t, "flows")
 	w.states++
-	for limit := time.Now().Add(5 * time.Second); ; {
+	for limit := time.Now().Add(time.Minute); ; {
 		w.await("pods are served", func() bool { return w.quiet() && w.ports() == len(w.running(false)) })
 		w.nb.Ctl("--wait=sb", "sync")
 		if err := w.tracer.Load(); err != nil {

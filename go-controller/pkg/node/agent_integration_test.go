@@ -135,7 +135,7 @@ func TestAgentMakesANode(t *testing.T) {
 		expectLines(t, "ovs-vsctl show", `fail_mode: secure`, `ovn-k8s-mp0`, `br-ex`, `eth0`)
 		expectLines(t, "nft list table inet ovn-kubernetes", "ip saddr 10.128.2.0/23 ip daddr 10.128.0.0/14 return",
 			`ip saddr 10.128.2.0/23 oifname != "ovn-k8s-mp0" masquerade`, `ip6 saddr fd01:0:0:1::/64 oifname != "ovn-k8s-mp0" masquerade`)
-		nodetest.Eventually(t, 2*time.Second, func() error {
+		nodetest.Eventually(t, repairLimit, func() error {
 			a := api.Annotations()
 			if got, want := a[names.HostCIDRsAnnotation], `["172.18.0.11/24","fd00:172:18::b/64"]`; got != want {
 				return fmt.Errorf("host-cidrs %s, want %s", got, want)

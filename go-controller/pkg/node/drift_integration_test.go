@@ -11,8 +11,8 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/internal/nodetest"
 )
 
-// repairLimit is how soon what somebody deleted must be back.
-const repairLimit = 2 * time.Second
+// repairLimit is when what somebody deleted, or a change, counts as not seen by an event at all. How soon it is there is printed.
+const repairLimit = 8 * time.Second
 
 // contains is a check that a command's output has a text.
 func contains(command, text string) func() error {

@@ -37,7 +37,7 @@ func transactions(t *testing.T) int {
 func TestRestartChangesNothing(t *testing.T) {
 	nodetest.Main(t, func(t *testing.T) {
 		api, agent, _ := startHost(t)
-		nodetest.Eventually(t, 2*time.Second, func() error {
+		nodetest.Eventually(t, repairLimit, func() error {
 			if api.Annotations()[names.NodeMgmtPortMACAnnotation] == "" {
 				return fmt.Errorf("not yet published")
 			}
