@@ -26,6 +26,7 @@ func TestCountTransactions(t *testing.T) {
 	}{
 		{"new database", schema, Transactions{}},
 		{"by author", schema + mine + northd + mine + nbctl, Transactions{Master: 2, Tools: 2, Bytes: 2 * int64(len(mine)-len("OVSDB JSON 66 0123456789abcdef\n"))}},
+		{"compacted", schema + record(`{"_comment":"compacting database online","NB_Global":{}}`+"\n") + northd, Transactions{Tools: 1, Compacted: true}},
 		{"half a record is not yet one", schema + northd + mine[:len(mine)-3], Transactions{Tools: 1}},
 		{"half a header is not yet one", schema + northd + "OVSDB JS", Transactions{Tools: 1}},
 	} {
@@ -42,7 +43,6 @@ func TestCountTransactions(t *testing.T) {
 func TestCountTransactionsRefusesWhatItCannotCount(t *testing.T) {
 	schema := record(`{"name":"OVN_Northbound","tables":{}}` + "\n")
 	for name, log := range map[string]string{
-		"compacted":     schema + record(`{"_comment":"compacting database online","NB_Global":{}}`+"\n"),
 		"clustered":     "CLUSTER JSON 3 x\n{}\n",
 		"damaged":       schema + record(`{"NB_Global":`),
 		"without bytes": schema + "OVSDB JSON x y\n",

@@ -96,8 +96,14 @@ func SyncNorthd(ctx context.Context, nb *Database) error {
 	return err
 }
 
-// Transactions counts what was written to the database since it was created.
-func (d *Database) Transactions() (Transactions, error) { return ReadTransactions(d.file) }
+// Transactions counts what was written to the database since it was created. It fails when the server has compacted the file since.
+func (d *Database) Transactions() (Transactions, error) {
+	t, err := ReadTransactions(d.file)
+	if err == nil && t.Compacted {
+		err = fmt.Errorf("the server has compacted %s: its transactions cannot be counted any more", d.file)
+	}
+	return t, err
+}
 
 // Quiet waits until the database's log has not grown for the given time.
 func (d *Database) Quiet(ctx context.Context, still time.Duration) error {
