@@ -33,6 +33,7 @@ func TestDebian13(t *testing.T) {
 		{name: "OperatorsView", run: testOperatorsView},
 		{name: "Reachability", run: testReachability},
 		{name: "PacketSizes", run: testPacketSizes},
+		{name: "Policies", run: testPolicies, limit: 8 * time.Minute},
 		{name: "IdleMasterRestart", run: testIdleMasterRestart},
 		{name: "NodeAddedAndRemoved", run: testNodeAddedAndRemoved, limit: 3 * time.Minute},
 		{name: "Drift", run: testDrift, limit: 3 * time.Minute},
