@@ -51,6 +51,7 @@ func testExternalServices(e *env) {
 		{"NodePort", externalCheck.nodePort},
 		{"ExternalIP", externalCheck.externalIP},
 		{"LoadBalancer", externalCheck.loadBalancer},
+		{"SourceRanges", externalCheck.sourceRanges},
 		{"ExternalTrafficLocal", externalCheck.externalTrafficLocal},
 		{"PolicyChanges", externalCheck.policyChanges},
 		{"InternalPolicyIsInternal", externalCheck.internalPolicy},
@@ -219,11 +220,17 @@ func (c externalCheck) loadBalancer() {
 // balanced does what a cloud's controller does: it gives the service the test addresses.
 func (c externalCheck) balanced(s *corev1.Service) {
 	c.Helper()
+	c.balancedAt(s, testAddresses)
+}
+
+func (c externalCheck) balancedAt(s *corev1.Service, addresses map[bool]netip.Addr) *corev1.Service {
+	c.Helper()
 	for _, is4 := range c.families() {
-		s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: testAddresses[is4].String()})
+		s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: addresses[is4].String()})
 	}
-	_, err := c.client.CoreV1().Services(c.ns).UpdateStatus(c.ctx, s, metav1.UpdateOptions{})
+	s, err := c.client.CoreV1().Services(c.ns).UpdateStatus(c.ctx, s, metav1.UpdateOptions{})
 	c.must(err)
+	return s
 }
 
 // externalTrafficLocal: backends see who asks, and only nodes with a backend answer.

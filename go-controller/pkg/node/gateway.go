@@ -81,27 +81,24 @@ func carries(external *hostnet.Device, addresses []netip.Prefix) error {
 	return nil
 }
 
-// ensureFlows keeps the external bridge's flows. In shared mode the gateway router answers for services; in local mode
-// the host does, with its netfilter.
+// ensureFlows keeps the external bridge's flows.
 func (a *Agent) ensureFlows(ctx context.Context, f gateway.Facts) error {
 	ensure := a.flows.Ensure
-	if a.cfg.GatewayMode == names.GatewayModeShared {
-		// Asked before the services are read: a list that is completed in between must not pass for a complete one.
-		allServices, allSlices := synced(a.services.Synced()), synced(a.slices.Synced())
-		if !allServices || !allSlices {
-			ensure = a.flows.Add // flows of services that are not known yet are not superfluous
-		}
-		own, err := ownAddresses()
-		if err != nil {
-			return err
-		}
-		frontends := a.frontends(f.Addresses)
-		frontends.HostServes = a.hostServes(own)
-		if !allSlices { // it may: nothing new takes packets away from the host
-			frontends.HostServes = func(*kube.Service, kube.ServicePort, bool) bool { return true }
-		}
-		f.Ports = frontends.ServicePorts(a.decided())
+	// Asked before the services are read: a list that is completed in between must not pass for a complete one.
+	allServices, allSlices := synced(a.services.Synced()), synced(a.slices.Synced())
+	if !allServices || !allSlices {
+		ensure = a.flows.Add // flows of services that are not known yet are not superfluous
 	}
+	own, err := ownAddresses()
+	if err != nil {
+		return err
+	}
+	frontends := a.frontends(f.Addresses)
+	frontends.HostServes = a.hostServes(own)
+	if !allSlices { // it may: nothing new takes packets away from the host
+		frontends.HostServes = func(*kube.Service, kube.ServicePort, bool) bool { return true }
+	}
+	f.Ports = frontends.ServicePorts(a.decided())
 	changes, err := ensure(ctx, gateway.Flows(f))
 	if err != nil {
 		return err

@@ -120,12 +120,15 @@ func (a *Agent) decided() []*kube.Service {
 	return slices.DeleteFunc(a.services.All(), func(s *kube.Service) bool { return s.Undecided(a.endpoints.Of(s.Key())) })
 }
 
-// frontends are the ports at which the gateway router answers for services. The userspace datapath lets a packet pass
+// frontends are the ports at which the gateway router answers for services: in local mode those alone that the host's netfilter
+// must not serve. The userspace datapath lets a packet pass
 // connection tracking six times; to a pod by way of a node port it would have to be seven, unless the client's address
 // is kept. There the host's netfilter takes the other node ports.
 func (a *Agent) frontends(addresses []netip.Addr) gateway.Frontends {
 	f := gateway.Frontends{Addresses: addresses, NodePorts: gateway.AllNodePorts}
 	switch {
+	case a.cfg.GatewayMode == names.GatewayModeLocal:
+		f.NodePorts, f.RestrictedOnly = gateway.NoNodePorts, true
 	case !a.cfg.NodePort:
 		f.NodePorts = gateway.NoNodePorts
 	case a.userspace():

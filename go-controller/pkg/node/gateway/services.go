@@ -15,6 +15,9 @@ type Frontends struct {
 	// Addresses are the node's own on the bridge.
 	Addresses []netip.Addr
 	NodePorts NodePorts
+	// RestrictedOnly leaves all to the host but load balancers that are not for everybody: the gateway router alone knows who may use
+	// them.
+	RestrictedOnly bool
 	// HostServes tells of a port of a service with externalTrafficPolicy Local whether the host itself is an endpoint: its
 	// netfilter leads packets there and keeps the sender's address, which the gateway router could not. Nil: never.
 	HostServes func(s *kube.Service, port kube.ServicePort, v4 bool) bool
@@ -55,13 +58,12 @@ func (f Frontends) of(s *kube.Service) []ServicePort {
 		proto := of.Protocol(strings.ToLower(string(p.Protocol)))
 		keeps := map[bool]bool{true: f.hostServes(s, p, true), false: f.hostServes(s, p, false)}
 		for _, a := range s.ExternalIPs {
-			if !keeps[a.Is4()] {
+			if !keeps[a.Is4()] && !f.RestrictedOnly {
 				out = append(out, ServicePort{proto, p.Port, a})
 			}
 		}
 		for _, a := range s.LoadBalancerIPs {
-			// The gateway router alone knows who may use a load balancer.
-			if !keeps[a.Is4()] || len(s.SourceRanges) > 0 {
+			if !keeps[a.Is4()] && !f.RestrictedOnly || len(s.SourceRanges) > 0 {
 				out = append(out, ServicePort{proto, p.Port, a})
 			}
 		}

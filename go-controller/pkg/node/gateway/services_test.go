@@ -48,6 +48,7 @@ func TestServicePorts(t *testing.T) {
 			"tcp 2001:db8::1 80", "tcp 2001:db8::1 81", "tcp fd00:172:18::b 30080", "tcp fd00:172:18::b 30081"}},
 		"a load balancer where the host serves": {serving, []*kube.Service{&free}, []string{"tcp fd00:172:18::b 30080"}},
 		"the same, not for everybody":           {serving, []*kube.Service{&ranges}, []string{"tcp 192.0.2.2 80", "tcp fd00:172:18::b 30080"}},
+		"restricted alone":                      {Frontends{Addresses: node.Addresses, RestrictedOnly: true}, []*kube.Service{both, &free, &ranges}, []string{"tcp 192.0.2.2 80"}},
 		"external address, load balancer, the same twice": {node, []*kube.Service{
 			{ClusterIPs: addrs("172.30.0.5"), ExternalIPs: addrs("192.0.2.1"), LoadBalancerIPs: addrs("192.0.2.2", "2001:db8::2"), Ports: []kube.ServicePort{tcp(80, 0)}},
 			{ClusterIPs: addrs("172.30.0.6"), ExternalIPs: addrs("192.0.2.1"), Ports: []kube.ServicePort{tcp(80, 0)}}},
