@@ -26,7 +26,7 @@ func (r row) String() string {
 	}
 	name := r.name
 	if r.losses > 0 && r.trials > r.losses {
-		name += fmt.Sprintf(" (try %d; packets were lost in those before)", r.trials)
+		name += fmt.Sprintf(" (try %d)", r.trials)
 	}
 	return fmt.Sprintf("| %s | %d | %d | %d | %d | %s | %s | %s |", name, r.sent, r.lost, r.failed, r.broken, gap, seconds(r.stall), usable)
 }
