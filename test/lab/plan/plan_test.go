@@ -248,3 +248,22 @@ func TestValidate(t *testing.T) {
 		}
 	}
 }
+
+// Two masters are told apart in the Lease and do not get in each other's way on their machine.
+func TestStandbyMaster(t *testing.T) {
+	c := testConfig(IPv4)
+	c.Standby = true
+	s, err := c.ControlPlaneMachine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := component(t, s, Master).Argv, component(t, s, StandbyMaster).Argv
+	for _, flag := range []string{"--identity=", "--metrics-bind-address="} {
+		has := func(argv []string) string {
+			return argv[slices.IndexFunc(argv, func(a string) bool { return strings.HasPrefix(a, flag) })]
+		}
+		if a, b := has(first), has(second); a == b {
+			t.Errorf("both masters have %s", a)
+		}
+	}
+}
