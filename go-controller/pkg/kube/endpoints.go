@@ -134,7 +134,7 @@ func NewEndpointSlice(in *discoveryv1.EndpointSlice) *EndpointSlice {
 		return out
 	}
 	for _, p := range in.Ports {
-		if p.Port == nil || *p.Port <= 0 || *p.Port > 65535 {
+		if p.Port == nil || *p.Port <= 0 || *p.Port > 65535 || !known(protocol(p.Protocol)) {
 			continue
 		}
 		port := EndpointPort{Protocol: protocol(p.Protocol), Port: uint16(*p.Port)}
@@ -151,17 +151,37 @@ func NewEndpointSlice(in *discoveryv1.EndpointSlice) *EndpointSlice {
 	return out
 }
 
+// endpointAddress reads an address that packets can be sent to: "endpoint IPs may not be loopback, link-local or link-local multicast" (API reference,
+// EndpointAddress). The API server refuses those, unless somebody has written them around it or before it did; through a load balancer they would reach
+// what is meant for nobody but the node itself.
+func endpointAddress(text string) (netip.Addr, bool) {
+	ip, err := netip.ParseAddr(strings.TrimSpace(text))
+	if err != nil || ip.Zone() != "" {
+		return netip.Addr{}, false
+	}
+	ip = ip.Unmap()
+	return ip, !special(ip) && !ip.IsLinkLocalUnicast()
+}
+
+// special tells whether an address is nobody's in particular, or means another on each node.
+func special(ip netip.Addr) bool {
+	return ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() || ip == broadcast || names.IsMasquerade(ip)
+}
+
+// broadcast is the address of everybody on a link (RFC 919).
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
 // newEndpoint reads the first address only: the API says that all addresses of an endpoint are interchangeable.
 func newEndpoint(in *discoveryv1.Endpoint) (Endpoint, bool) {
 	if len(in.Addresses) == 0 {
 		return Endpoint{}, false
 	}
-	ip, err := netip.ParseAddr(strings.TrimSpace(in.Addresses[0]))
-	if err != nil {
+	ip, ok := endpointAddress(in.Addresses[0])
+	if !ok {
 		return Endpoint{}, false
 	}
 	c := in.Conditions
-	out := Endpoint{Address: ip.Unmap(), Ready: c.Ready == nil || *c.Ready, Terminating: c.Terminating != nil && *c.Terminating}
+	out := Endpoint{Address: ip, Ready: c.Ready == nil || *c.Ready, Terminating: c.Terminating != nil && *c.Terminating}
 	// EndpointConditions.Serving: "if nil, consumers should defer to the ready condition".
 	out.Serving = out.Ready
 	if c.Serving != nil {

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -26,8 +27,19 @@ func NewRecorder(ctx context.Context, client corev1client.CoreV1Interface, compo
 
 type recorder struct{ events record.EventRecorder }
 
+// maxMessage is how much of a message an Event and the log get, in bytes: what is complained about may be as long as its author likes.
+const maxMessage = 1024
+
+func shorten(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	return strings.ToValidUTF8(message[:maxMessage-len("…")], "") + "…"
+}
+
 // Warn implements Recorder.
 func (r recorder) Warn(about Ref, reason, message string) {
+	message = shorten(message)
 	klog.InfoS("Warning", "about", about.String(), "reason", reason, "message", message)
 	version := "v1"
 	if about.Kind == kindNetworkPolicy {

@@ -90,8 +90,11 @@ func NewService(in *corev1.Service) *Service {
 		ips = []string{in.Spec.ClusterIP}
 	}
 	out.ClusterIPs = addresses(ips) // "None" is not an address
-	out.ExternalIPs = addresses(in.Spec.ExternalIPs)
+	out.ExternalIPs = slices.DeleteFunc(addresses(in.Spec.ExternalIPs), special)
 	for _, p := range in.Spec.Ports {
+		if !known(protocol(&p.Protocol)) || p.Port < 1 || p.Port > 65535 || p.NodePort < 0 || p.NodePort > 65535 {
+			continue
+		}
 		out.Ports = append(out.Ports, ServicePort{
 			Name: p.Name, Protocol: protocol(&p.Protocol), Port: uint16(p.Port), NodePort: uint16(p.NodePort),
 		})
@@ -124,7 +127,7 @@ func ingressAddresses(in []corev1.LoadBalancerIngress) []netip.Addr {
 			out = append(out, i.IP)
 		}
 	}
-	return addresses(out)
+	return slices.DeleteFunc(addresses(out), special)
 }
 
 // nobody stands for a source range that cannot be read: it must not mean that everybody is let in.
@@ -134,7 +137,7 @@ func sourceRanges(in []string) []netip.Prefix {
 	var out []netip.Prefix
 	for _, s := range in {
 		p, err := netip.ParsePrefix(strings.TrimSpace(s))
-		if err != nil {
+		if err != nil || p.Addr().Is4In6() {
 			p = nobody
 		}
 		out = append(out, p.Masked())
@@ -142,15 +145,20 @@ func sourceRanges(in []string) []netip.Prefix {
 	return out
 }
 
-// addresses leaves out what is none.
+// addresses leaves out what is none: names, and addresses that mean something on one node only.
 func addresses(in []string) []netip.Addr {
 	var out []netip.Addr
 	for _, s := range in {
-		if ip, err := netip.ParseAddr(strings.TrimSpace(s)); err == nil {
+		if ip, err := netip.ParseAddr(strings.TrimSpace(s)); err == nil && ip.Zone() == "" {
 			out = append(out, ip.Unmap())
 		}
 	}
 	return out
+}
+
+// known tells whether a protocol is one that the API has. Another would be part of a database's row as it is.
+func known(p corev1.Protocol) bool {
+	return p == corev1.ProtocolTCP || p == corev1.ProtocolUDP || p == corev1.ProtocolSCTP
 }
 
 // protocol defaults to TCP (ServicePort and EndpointPort).

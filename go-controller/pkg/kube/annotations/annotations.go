@@ -84,7 +84,7 @@ func ParsePodNetwork(annotations map[string]string) (PodNetwork, error) {
 	}
 	p, err := w.decode()
 	if err != nil {
-		return PodNetwork{}, fmt.Errorf("annotation %s: %w", names.PodNetworksAnnotation, err)
+		return PodNetwork{}, unusable(names.PodNetworksAnnotation, err)
 	}
 	return p, nil
 }
@@ -92,26 +92,38 @@ func ParsePodNetwork(annotations map[string]string) (PodNetwork, error) {
 func (w podNetworkJSON) decode() (PodNetwork, error) {
 	var p PodNetwork
 	var err error
-	if p.MAC, err = net.ParseMAC(w.MAC); err != nil {
-		return p, err
+	if p.MAC, err = parseMAC(w.MAC); err != nil {
+		return p, fmt.Errorf("mac_address: %w", err)
 	}
-	if p.Addresses, err = parseAll(w.IPs, netip.ParsePrefix); err != nil {
-		return p, err
+	if p.Addresses, err = parseAll(w.IPs, parsePrefix); err != nil {
+		return p, fmt.Errorf("ip_addresses: %w", err)
 	}
 	if len(p.Addresses) == 0 {
 		return p, errors.New("ip_addresses is empty")
 	}
-	if p.Gateways, err = parseAll(w.Gateways, netip.ParseAddr); err != nil {
-		return p, err
+	if !oneEachFamily(p.Addresses, netip.Prefix.Addr) {
+		return p, errors.New("ip_addresses has more than one of a family")
+	}
+	if p.Gateways, err = parseAll(w.Gateways, parseAddr); err != nil {
+		return p, fmt.Errorf("gateway_ips: %w", err)
+	}
+	if !oneEachFamily(p.Gateways, func(a netip.Addr) netip.Addr { return a }) {
+		return p, errors.New("gateway_ips has more than one of a family")
+	}
+	if len(w.Routes) > maxList {
+		return p, fmt.Errorf("%d routes are more than %d", len(w.Routes), maxList)
 	}
 	for _, r := range w.Routes {
-		dest, err := netip.ParsePrefix(r.Dest)
+		dest, err := parsePrefix(r.Dest)
 		if err != nil {
-			return p, err
+			return p, fmt.Errorf("routes: %w", err)
 		}
-		hop, err := netip.ParseAddr(r.NextHop)
+		hop, err := parseAddr(r.NextHop)
 		if err != nil {
-			return p, err
+			return p, fmt.Errorf("routes: %w", err)
+		}
+		if dest.Addr().Is4() != hop.Is4() {
+			return p, fmt.Errorf("routes: %s and %s are not of the same family", dest, hop)
 		}
 		p.Routes = append(p.Routes, Route{Destination: dest, NextHop: hop})
 	}
@@ -129,9 +141,9 @@ func ParseNodeSubnets(annotations map[string]string) ([]netip.Prefix, error) {
 	if err := load(annotations, names.NodeSubnetsAnnotation, &wire); err != nil {
 		return nil, err
 	}
-	subnets, err := parseAll(wire[names.DefaultNetwork], netip.ParsePrefix)
+	subnets, err := parseAll(wire[names.DefaultNetwork], parsePrefix)
 	if err != nil {
-		return nil, fmt.Errorf("annotation %s: %w", names.NodeSubnetsAnnotation, err)
+		return nil, unusable(names.NodeSubnetsAnnotation, err)
 	}
 	if len(subnets) == 0 {
 		return nil, fmt.Errorf("annotation %s: no subnet of network %q", names.NodeSubnetsAnnotation, names.DefaultNetwork)
@@ -164,9 +176,9 @@ func ParseHostCIDRs(annotations map[string]string) ([]netip.Prefix, error) {
 	if err := load(annotations, names.HostCIDRsAnnotation, &wire); err != nil {
 		return nil, err
 	}
-	addresses, err := parseAll(wire, netip.ParsePrefix)
+	addresses, err := parseAll(wire, parsePrefix)
 	if err != nil {
-		return nil, fmt.Errorf("annotation %s: %w", names.HostCIDRsAnnotation, err)
+		return nil, unusable(names.HostCIDRsAnnotation, err)
 	}
 	return addresses, nil
 }
@@ -181,8 +193,11 @@ func load(annotations map[string]string, key string, into any) error {
 	if !ok {
 		return ErrMissing
 	}
+	if len(text) > maxLength {
+		return fmt.Errorf("annotation %s: %d bytes are more than %d", key, len(text), maxLength)
+	}
 	if err := json.Unmarshal([]byte(text), into); err != nil {
-		return fmt.Errorf("annotation %s: %w", key, err)
+		return unusable(key, err)
 	}
 	return nil
 }
@@ -197,6 +212,9 @@ func mustMarshal(v any) string {
 }
 
 func parseAll[T any](in []string, parse func(string) (T, error)) ([]T, error) {
+	if len(in) > maxList {
+		return nil, fmt.Errorf("%d elements are more than %d", len(in), maxList)
+	}
 	var out []T
 	for _, s := range in {
 		v, err := parse(s)

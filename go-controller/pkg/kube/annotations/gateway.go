@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
@@ -78,7 +79,7 @@ func ParseGatewayConfig(annotations map[string]string) (GatewayConfig, error) {
 	}
 	c, err := w.decode()
 	if err != nil {
-		return GatewayConfig{}, fmt.Errorf("annotation %s: %w", names.L3GatewayConfigAnnotation, err)
+		return GatewayConfig{}, unusable(names.L3GatewayConfigAnnotation, err)
 	}
 	return c, nil
 }
@@ -89,13 +90,10 @@ func (w gatewayConfigJSON) decode() (GatewayConfig, error) {
 		return c, fmt.Errorf("mode %q is neither %s nor %s", c.Mode, names.GatewayModeShared, names.GatewayModeLocal)
 	}
 	var err error
-	if c.MAC, err = net.ParseMAC(w.MAC); err != nil {
+	if c.MAC, err = parseMAC(w.MAC); err != nil {
 		return c, fmt.Errorf("mac-address: %w", err)
 	}
-	if len(c.MAC) != 6 {
-		return c, fmt.Errorf("mac-address %s is not an Ethernet address", c.MAC)
-	}
-	if c.Addresses, err = parseAll(unique(orOne(w.IPs, w.IP)), netip.ParsePrefix); err != nil {
+	if c.Addresses, err = parseAll(unique(orOne(w.IPs, w.IP)), parsePrefix); err != nil {
 		return c, fmt.Errorf("ip-addresses: %w", err)
 	}
 	if len(c.Addresses) == 0 {
@@ -103,11 +101,8 @@ func (w gatewayConfigJSON) decode() (GatewayConfig, error) {
 	}
 	// Whoever reads this takes the first of a family.
 	slices.SortStableFunc(c.Addresses, func(a, b netip.Prefix) int { return a.Addr().BitLen() - b.Addr().BitLen() })
-	if c.NextHops, err = parseAll(unique(orOne(w.NextHops, w.NextHop)), netip.ParseAddr); err != nil {
+	if c.NextHops, err = parseAll(unique(orOne(w.NextHops, w.NextHop)), parseNextHop); err != nil {
 		return c, fmt.Errorf("next-hops: %w", err)
-	}
-	for i, h := range c.NextHops {
-		c.NextHops[i] = h.WithZone("") // They are all behind the bridge.
 	}
 	if w.NodePort != "" {
 		if c.NodePortEnable, err = strconv.ParseBool(w.NodePort); err != nil {
@@ -122,11 +117,19 @@ func (w gatewayConfigJSON) decode() (GatewayConfig, error) {
 	return c, nil
 }
 
+// parseNextHop leaves the zone out: all next hops are behind the bridge.
+func parseNextHop(s string) (netip.Addr, error) {
+	address, _, _ := strings.Cut(s, "%")
+	return parseAddr(address)
+}
+
 // unique leaves repetitions out.
 func unique(list []string) []string {
 	var out []string
+	seen := make(map[string]bool, len(list))
 	for _, s := range list {
-		if !slices.Contains(out, s) {
+		if !seen[s] {
+			seen[s] = true
 			out = append(out, s)
 		}
 	}
