@@ -23,7 +23,8 @@ func always(port uint16) func(int) uint16 { return func(int) uint16 { return por
 
 // httpPort is another one for each turn. Connection tracking in userspace remembers a connection for 45 seconds after its end, and
 // a turn is long enough for a third of a client's ports: with one port for all turns a client would soon use its own again. Open
-// vSwitch 3.1 loses the beginning of such a connection, or sends it on untranslated (version 3.5 does not).
+// vSwitch 3.1 then looks for another port and, with tens of thousands remembered, does not always find one: such a connection is delayed
+// or reset (version 3.5 does not do so).
 func httpPort(turn int) uint16 { return httpPorts + uint16(turn) } //nolint:gosec // some dozens of turns
 
 // page is what the HTTP server answers.
