@@ -1,0 +1,62 @@
+//go:build e2e
+
+package faults
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+)
+
+// The watch of addresses itself: who has one that another pod has is told, who gets one that has become free is not.
+func TestOwners(t *testing.T) {
+	pod := func(name string, phase corev1.PodPhase) *corev1.Pod {
+		p := newPod(name, "node1", nil)
+		p.UID, p.Status.Phase = types.UID(name), phase
+		p.Annotations = map[string]string{names.PodNetworksAnnotation: annotations.FormatPodNetwork(annotations.PodNetwork{
+			Addresses: []netip.Prefix{netip.MustParsePrefix("10.128.0.5/23")}, MAC: net.HardwareAddr{10, 88, 10, 128, 0, 5},
+			Gateways: []netip.Addr{netip.MustParseAddr("10.128.0.1")},
+		})}
+		return p
+	}
+	for name, tc := range map[string]struct {
+		exists []*corev1.Pod
+		play   func(o *owners)
+		want   int
+	}{
+		"both run": {[]*corev1.Pod{pod("a", corev1.PodRunning), pod("b", corev1.PodPending)}, func(o *owners) {
+			o.see(t.Context(), pod("a", corev1.PodRunning))
+			o.see(t.Context(), pod("b", corev1.PodPending))
+		}, 1},
+		"told late that one has gone": {[]*corev1.Pod{pod("b", corev1.PodPending)}, func(o *owners) {
+			o.see(t.Context(), pod("a", corev1.PodRunning))
+			o.see(t.Context(), pod("b", corev1.PodPending))
+		}, 0},
+		"one has completed": {[]*corev1.Pod{pod("a", corev1.PodSucceeded), pod("b", corev1.PodPending)}, func(o *owners) {
+			o.see(t.Context(), pod("a", corev1.PodRunning))
+			o.see(t.Context(), pod("a", corev1.PodSucceeded))
+			o.see(t.Context(), pod("b", corev1.PodPending))
+		}, 0},
+	} {
+		client := fake.NewClientset()
+		for _, p := range tc.exists {
+			if _, err := client.CoreV1().Pods(namespace).Create(t.Context(), p, metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o := &owners{client: client, of: map[netip.Addr]*corev1.Pod{}}
+		o.stop = o.changed.Wait
+		tc.play(o)
+		if got := o.end(); len(got) != tc.want {
+			t.Errorf("%s: %v, want %d", name, got, tc.want)
+		}
+	}
+}
