@@ -1,4 +1,4 @@
-// Command ovnkube is the master and the node agent of an OVN-based network for Kubernetes.
+// Command ovnkube is the master and the node agent of an OVN-based network for Kubernetes, and runs its databases.
 package main
 
 import (
@@ -21,7 +21,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newMasterCommand(), newNodeCommand())
+	root.AddCommand(newMasterCommand(), newNodeCommand(), newDBCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "ovnkube:", err)
 		os.Exit(1)

@@ -104,10 +104,21 @@ func (p *progress) answered() uint64 {
 func (p *progress) problem(now time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case !p.settled:
+	if !p.settled {
 		return errors.New("not all nodes, pods and services have been looked at yet")
-	case len(p.due) > 0 && now.Sub(p.last) > stalledAfter:
+	}
+	return p.stuck(now, stalledAfter)
+}
+
+// stalled tells that answers are due and that none has come for so long.
+func (p *progress) stalled(now time.Time, after time.Duration) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stuck(now, after)
+}
+
+func (p *progress) stuck(now time.Time, after time.Duration) error {
+	if len(p.due) > 0 && now.Sub(p.last) > after {
 		return fmt.Errorf("northbound writes have not progressed for %s, %d objects wait", now.Sub(p.last).Round(time.Second), len(p.due))
 	}
 	return nil

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
-	libovsdb "github.com/ovn-org/libovsdb/ovsdb"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
 
@@ -44,8 +44,25 @@ func (m *Master) connectNorthbound(ctx context.Context, connected chan<- struct{
 	return ovsdb.Connect(ctx, o)
 }
 
-// lead rebuilds the allocations and works until ctx ends or the reconciler finds another leader.
+// lead works until ctx ends, the reconciler finds another leader or the database does not answer any more.
 func (l *leader) lead(ctx context.Context) error {
+	m := l.master
+	w := newWatchdog(l.nb, m.metrics.stalled, defaultWatchTiming())
+	w.progress = func(now time.Time) error {
+		if e := m.engine.Load(); e != nil {
+			return e.progress.stalled(now, surrenderAfter)
+		}
+		return nil
+	}
+	m.watchdog.Store(w)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return w.run(ctx) })
+	group.Go(func() error { return l.work(ctx) })
+	return group.Wait()
+}
+
+// work rebuilds the allocations and works until ctx ends or the reconciler finds another leader.
+func (l *leader) work(ctx context.Context) error {
 	if err := l.catchUp(ctx); err != nil {
 		return err
 	}
@@ -104,9 +121,8 @@ func operate(ctx context.Context, nb *ovsdb.Client, n network, d deps, o operati
 // catchUp waits until the copy of the northbound database holds all that a former leader has written: the answer to a
 // request comes after the changes that were made before it.
 func (l *leader) catchUp(ctx context.Context) error {
-	ask := libovsdb.Operation{Op: libovsdb.OperationSelect, Table: nbdb.NBGlobalTable, Where: []libovsdb.Condition{}, Columns: []string{"_uuid"}}
 	for {
-		_, err := l.nb.Transact(ctx, ask)
+		_, err := l.nb.Transact(ctx, question())
 		switch {
 		case err == nil:
 			return nil

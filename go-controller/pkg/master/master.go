@@ -48,6 +48,8 @@ type Master struct {
 	engine atomic.Pointer[engine]
 	nb     atomic.Pointer[ovsdb.Client]
 	elect  atomic.Pointer[election]
+	// watchdog is set while this replica leads.
+	watchdog atomic.Pointer[watchdog]
 }
 
 // New prepares a master; nothing is connected before Run.
@@ -124,6 +126,11 @@ func (m *Master) Ready() error {
 	}
 	if nb := m.nb.Load(); nb == nil || !nb.Connected() {
 		return errors.New("not connected to the northbound database")
+	}
+	if w := m.watchdog.Load(); w != nil {
+		if err := w.problem(time.Now()); err != nil {
+			return err
+		}
 	}
 	if e := m.engine.Load(); e != nil {
 		return e.progress.problem(time.Now())

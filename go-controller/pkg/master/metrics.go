@@ -22,6 +22,7 @@ type metrics struct {
 	staleChassis  prometheus.Counter
 	subnetsTaken  *prometheus.GaugeVec
 	subnetsTotal  *prometheus.GaugeVec
+	stalled       prometheus.Gauge
 	queues        *kube.QueueMetrics
 }
 
@@ -53,11 +54,12 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Help: "Node subnets in use."}, family),
 		subnetsTotal: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: metricsPrefix, Name: "node_subnets",
 			Help: "Node subnets that the pools hold."}, family),
-		queues: kube.NewQueueMetrics(metricsPrefix, registerer),
+		stalled: gauge("northbound_unanswered_seconds", "How long the northbound database has not answered this leader; 0 while it does."),
+		queues:  kube.NewQueueMetrics(metricsPrefix, registerer),
 	}
 	if registerer != nil {
 		registerer.MustRegister(m.leader, m.podsAnnotated, m.podLatency, m.podAddresses, m.waitingPods, m.blockedNodes,
-			m.exhausted, m.writeFailures, m.staleChassis, m.subnetsTaken, m.subnetsTotal)
+			m.exhausted, m.writeFailures, m.staleChassis, m.subnetsTaken, m.subnetsTotal, m.stalled)
 	}
 	return m
 }

@@ -157,8 +157,20 @@ func (c *Client) watching() []*watcher {
 	return c.watchers
 }
 
-// establish goes once over the endpoints.
+// establish goes once over the endpoints. A cluster's leader is looked for at all of them at once: a member that takes
+// connections but does not answer costs no time.
 func (c *Client) establish(ctx context.Context) (*session, error) {
+	if c.opts.follows() {
+		leader, err := leaderAmong(ctx, &c.opts, c.opts.Endpoints, c.opts.DialTimeout)
+		if err != nil {
+			return nil, err
+		}
+		s, err := newSession(ctx, &c.opts, leader, c.watching())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", leader, err)
+		}
+		return s, nil
+	}
 	var errs []error
 	for _, e := range c.opts.Endpoints {
 		s, err := newSession(ctx, &c.opts, e, c.watching())

@@ -19,6 +19,7 @@ const (
 	defaultTransactTimeout = time.Minute
 	defaultProbeInterval   = 10 * time.Second
 	defaultProbeTimeout    = 30 * time.Second
+	defaultStallAfter      = 2 * time.Second
 	defaultBackoffMin      = 20 * time.Millisecond
 	defaultBackoffMax      = 5 * time.Second
 	// steady is how long a connection lasts that counts as a good one.
@@ -48,7 +49,8 @@ type Options struct {
 	Endpoints []string
 	// TLS is used for ssl endpoints.
 	TLS *tls.Config
-	// LeaderOnly leaves a server of a cluster when it is not, or no longer, the leader.
+	// LeaderOnly leaves a server of a cluster when it is not, or no longer, the leader. With several endpoints also
+	// when it does not answer (StallAfter) and another one leads.
 	LeaderOnly bool
 	// Monitors are the tables to keep in the cache.
 	Monitors []Monitor
@@ -71,6 +73,10 @@ type Options struct {
 	// ProbeInterval is the time between probes, ProbeTimeout that for the answer. Zero means 10 s
 	// and 30 s.
 	ProbeInterval, ProbeTimeout time.Duration
+	// StallAfter is how long, with LeaderOnly and several endpoints, a probe (then sent at the same interval) or a transaction
+	// may wait for its answer before the other endpoints are asked whether one of them leads now. A server that is merely busy is
+	// not left: no other leads then. Zero means 2 s.
+	StallAfter time.Duration
 	// BackoffMin and BackoffMax bound the wait between two rounds over the endpoints. Zero means
 	// 20 ms and 5 s.
 	BackoffMin, BackoffMax time.Duration
@@ -86,6 +92,7 @@ func (o *Options) setDefaults() {
 		{&o.TransactTimeout, defaultTransactTimeout},
 		{&o.ProbeInterval, defaultProbeInterval},
 		{&o.ProbeTimeout, defaultProbeTimeout},
+		{&o.StallAfter, defaultStallAfter},
 		{&o.BackoffMin, defaultBackoffMin},
 		{&o.BackoffMax, defaultBackoffMax},
 	} {
@@ -94,6 +101,9 @@ func (o *Options) setDefaults() {
 		}
 	}
 }
+
+// follows tells whether there may be another leader to go to.
+func (o *Options) follows() bool { return o.LeaderOnly && len(o.Endpoints) > 1 }
 
 func (o *Options) validate() error {
 	if o.Database == "" || o.Model.Name() != o.Database {

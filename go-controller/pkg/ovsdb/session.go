@@ -155,7 +155,11 @@ func (s *session) watched(w *watcher) bool { return slices.Contains(s.watchers, 
 
 // wait returns when the session is lost or ctx ends. It sends the probes.
 func (s *session) wait(ctx context.Context) error {
-	ticker := time.NewTicker(s.opts.ProbeInterval)
+	interval := s.opts.ProbeInterval
+	if s.opts.follows() {
+		interval = min(interval, s.opts.StallAfter)
+	}
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -173,17 +177,37 @@ func (s *session) wait(ctx context.Context) error {
 func (s *session) probe(ctx context.Context) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.ProbeTimeout, errProbe)
 	defer cancel()
+	go s.lookElsewhere(ctx)
 	if err := s.rpc.call(ctx, "echo", []any{}, nil); errors.Is(context.Cause(ctx), errProbe) && err != nil {
 		s.rpc.end(fmt.Errorf("%w within %s", errProbe, s.opts.ProbeTimeout))
 	}
 }
 
-var errProbe = errors.New("the server did not answer a probe")
+var (
+	errProbe   = errors.New("the server did not answer a probe")
+	errStalled = errors.New("the server has not answered")
+)
+
+// lookElsewhere ends the session when another server leads while a request waits for its answer; ctx ends with the request.
+func (s *session) lookElsewhere(ctx context.Context) {
+	if !s.opts.follows() {
+		return
+	}
+	others := slices.DeleteFunc(slices.Clone(s.opts.Endpoints), func(e string) bool { return e == s.endpoint })
+	for sleep(ctx, s.opts.StallAfter) {
+		leader, err := leaderAmong(ctx, s.opts, others, s.opts.DialTimeout)
+		if err == nil && ctx.Err() == nil {
+			s.rpc.end(fmt.Errorf("%w for %s, and %s leads now", errStalled, s.opts.StallAfter, leader))
+			return
+		}
+	}
+}
 
 // transact sends a transaction. When no answer comes in time the session ends.
 func (s *session) transact(caller context.Context, ops []ovsdb.Operation) ([]ovsdb.OperationResult, error) {
 	ctx, cancel := context.WithTimeout(caller, s.opts.TransactTimeout)
 	defer cancel()
+	go s.lookElsewhere(ctx)
 	var results []ovsdb.OperationResult
 	err := s.rpc.call(ctx, "transact", ovsdb.NewTransactArgs(s.opts.Database, ops...), &results)
 	var refused *rpcError

@@ -1,0 +1,142 @@
+package ovndb
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	clusterA = "a9a43707-a286-4be2-b8a0-05524b65f85d"
+	clusterB = "b9a43707-a286-4be2-b8a0-05524b65f85d"
+)
+
+func members() []netip.Addr {
+	return []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("fd00::3")}
+}
+
+// member is the configuration of the n-th of three, of none with 0.
+func member(n int) Config {
+	c := Config{Kind: NB(), Dir: "/d", RunDir: "/r", SchemaDir: "/s", Port: 6641, RaftPort: 6643, ElectionTimer: 2 * time.Second, CompactBytes: 1000}
+	if n > 0 {
+		c.Members, c.LocalAddress = members(), members()[n-1]
+	}
+	return c
+}
+
+func TestDecide(t *testing.T) {
+	none, away := answer{member: members()[1]}, answer{member: members()[2], err: errors.New("connection refused")}
+	inA := answer{member: members()[2], clusterID: clusterA}
+	clustered := File{Exists: true, Database: "OVN_Northbound", Clustered: true, ClusterID: clusterA, LocalAddress: "tcp:10.0.0.1:6643"}
+	standalone := File{Exists: true, Database: "OVN_Northbound"}
+	edit := func(c Config, f func(*Config)) Config { f(&c); return c }
+	for name, tc := range map[string]struct {
+		config  Config
+		file    File
+		answers []answer
+		want    decision
+		refusal string
+	}{
+		"standalone, new":                       {config: member(0), want: decision{action: actionCreate}},
+		"standalone, again":                     {config: member(0), file: standalone, want: decision{action: actionStart}},
+		"first of a new cluster":                {config: member(1), answers: []answer{none, none}, want: decision{action: actionBootstrap}},
+		"first, one has not answered":           {config: member(1), answers: []answer{none, away}, want: decision{action: actionWait}},
+		"first, its disk is new":                {config: member(1), answers: []answer{away, inA}, want: decision{action: actionJoin, clusterID: clusterA}},
+		"first, its cluster is known":           {config: edit(member(1), func(c *Config) { c.ClusterID = clusterA }), answers: []answer{none, none}, want: decision{action: actionJoin, clusterID: clusterA}},
+		"second, before all":                    {config: member(2), answers: []answer{away, away}, want: decision{action: actionJoin}},
+		"second, after others":                  {config: member(2), answers: []answer{away, inA}, want: decision{action: actionJoin, clusterID: clusterA}},
+		"another cluster than wanted answers":   {config: edit(member(2), func(c *Config) { c.ClusterID = clusterB }), answers: []answer{inA}, refusal: "--cluster-id " + clusterB},
+		"member again":                          {config: member(1), file: clustered, want: decision{action: actionStart}},
+		"another member's file":                 {config: member(2), file: clustered, refusal: "tcp:10.0.0.1:6643"},
+		"another cluster's file":                {config: edit(member(1), func(c *Config) { c.ClusterID = clusterB }), file: clustered, refusal: clusterB},
+		"another database's file":               {config: member(0), file: File{Exists: true, Database: "Open_vSwitch"}, refusal: "Open_vSwitch"},
+		"cluster to standalone":                 {config: member(0), file: clustered, refusal: "ovnkube db recover nb"},
+		"standalone to cluster":                 {config: member(1), file: standalone, refusal: "--convert-standalone"},
+		"standalone to cluster, on purpose":     {config: edit(member(1), func(c *Config) { c.Convert = true }), file: standalone, want: decision{action: actionConvert}},
+		"converted before":                      {config: edit(member(1), func(c *Config) { c.Convert = true }), file: clustered, want: decision{action: actionStart}},
+		"nothing to convert":                    {config: edit(member(1), func(c *Config) { c.Convert = true }), answers: []answer{none, none}, refusal: "no file"},
+		"a member that has not joined yet":      {config: member(1), file: File{Exists: true, Database: "OVN_Northbound", Clustered: true, LocalAddress: "tcp:10.0.0.1:6643"}, want: decision{action: actionStart}},
+		"not joined, but its cluster is wanted": {config: edit(member(1), func(c *Config) { c.ClusterID = clusterB }), file: File{Exists: true, Database: "OVN_Northbound", Clustered: true, LocalAddress: "tcp:10.0.0.1:6643"}, want: decision{action: actionStart}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := decide(&tc.config, tc.file, tc.answers)
+			if tc.refusal != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.refusal) {
+					t.Fatalf("got %v and error %v, want a refusal with %q", got, err, tc.refusal)
+				}
+				return
+			}
+			got.reason = ""
+			if err != nil || got != tc.want {
+				t.Errorf("got %+v, %v, want %+v", got, err, tc.want)
+			}
+		})
+	}
+}
+
+func TestUpkeep(t *testing.T) {
+	c := member(1)
+	timer := func(d time.Duration) Config { c := c; c.ElectionTimer = d; return c }
+	leader := parsed(t, "leader")
+	healthy := leader
+	healthy.Servers = leader.Servers[1:]
+	follower := leader
+	follower.Role = "follower"
+	stranger := leader // the newer member is not heard of either: nobody knows who is who
+	stranger.Servers = []Server{{ID: "1111", Address: "x", LastMessage: -1}, {ID: "2222", Address: "x", LastMessage: time.Hour}}
+	for name, tc := range map[string]struct {
+		config Config
+		status Status
+		size   fileSize
+		want   []string
+	}{
+		"nothing":                     {config: c, status: healthy},
+		"a lost disk was replaced":    {config: c, status: leader, want: []string{"cluster/kick OVN_Northbound d07c"}},
+		"only the leader kicks":       {config: c, status: follower},
+		"none is alive":               {config: c, status: stranger},
+		"timer up, a step at a time":  {config: timer(16 * time.Second), status: healthy, want: []string{"cluster/change-election-timer OVN_Northbound 4000"}},
+		"timer up, last step":         {config: timer(3 * time.Second), status: healthy, want: []string{"cluster/change-election-timer OVN_Northbound 3000"}},
+		"timer down":                  {config: timer(time.Second), status: healthy, want: []string{"cluster/change-election-timer OVN_Northbound 1000"}},
+		"file grew":                   {config: c, status: follower, size: fileSize{now: 1000}, want: []string{"ovsdb-server/compact OVN_Northbound"}},
+		"file is as big when compact": {config: c, status: follower, size: fileSize{now: 5000, compacted: 3000}},
+		"standalone":                  {config: member(0), size: fileSize{now: 1000}, want: []string{"ovsdb-server/compact OVN_Northbound"}},
+	} {
+		var got []string
+		for _, c := range upkeep(&tc.config, tc.status, tc.size) {
+			got = append(got, strings.Join(append([]string{c.method}, c.params...), " "))
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestConfig(t *testing.T) {
+	c := member(3)
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"--no-chdir", "--remote=punix:/r/ovnnb_db.sock", "--remote=ptcp:6641:[fd00::3]", "--remote=db:OVN_Northbound,NB_Global,connections",
+		"--unixctl=/r/ovnnb_db.ctl", "-vconsole:info", "-vsyslog:off", "-vfile:off", "/d/ovnnb_db.db"}
+	if diff := cmp.Diff(want, c.serverArgs()); diff != "" {
+		t.Errorf("arguments (-want +got):\n%s", diff)
+	}
+	for name, change := range map[string]func(*Config){
+		"among --members": func(c *Config) { c.LocalAddress = netip.MustParseAddr("10.0.0.9") },
+		"twice":           func(c *Config) { c.Members = append(c.Members[:2:2], c.Members[0]) },
+		"even number":     func(c *Config) { c.Members = c.Members[1:] },
+		"election-timer":  func(c *Config) { c.ElectionTimer = time.Millisecond },
+		"belong together": func(c *Config) { c.TLS.PrivateKey = "/key" },
+		"port 0":          func(c *Config) { c.RaftPort = 0 },
+	} {
+		c := member(3)
+		change(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package ovndb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
+)
+
+// Relay is a server that keeps a copy of a database in memory and serves it on: ovsdb(7), "Relay Service Model". Reads and the
+// connections of clients are its own, writes are passed to its sources.
+type Relay struct {
+	Kind Kind
+	// Sources are the endpoints of the database's members.
+	Sources []string
+	// LocalAddress and Port are where it listens; without address on all.
+	LocalAddress netip.Addr
+	Port         int
+	RunDir       string
+	TLS          ovsdb.TLSFiles
+}
+
+// Validate tells what is wrong.
+func (r *Relay) Validate() error {
+	if len(r.Sources) == 0 {
+		return errors.New("a relay needs the endpoints of its sources")
+	}
+	for _, s := range r.Sources {
+		if err := ovsdb.ValidateEndpoint(s, r.TLS != (ovsdb.TLSFiles{})); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Relay) control() string { return filepath.Join(r.RunDir, "ovn"+r.Kind.Short+"_relay.ctl") }
+
+func (r *Relay) args() []string {
+	c := Config{LocalAddress: r.LocalAddress, Port: r.Port, TLS: r.TLS}
+	args := []string{"--no-chdir", "--remote=punix:" + filepath.Join(r.RunDir, "ovn"+r.Kind.Short+"_relay.sock"), "--remote=" + c.listen(),
+		"--unixctl=" + r.control(), "-vconsole:info", "-vsyslog:off", "-vfile:off"}
+	args = append(args, tlsArgs(r.TLS)...)
+	return append(args, fmt.Sprintf("relay:%s:%s", r.Kind.Database, strings.Join(r.Sources, ",")))
+}
+
+// Ready is nil when the relay is connected to a source.
+func (r *Relay) Ready() error {
+	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	defer cancel()
+	s, err := ovsdb.Ask(ctx, "unix:"+filepath.Join(r.RunDir, "ovn"+r.Kind.Short+"_relay.sock"), nil, r.Kind.Database)
+	if err == nil && !s.Connected {
+		err = fmt.Errorf("the relay of %s is not connected to any of %v", r.Kind.Database, r.Sources)
+	}
+	return err
+}
+
+// Run keeps the relay running until ctx ends, which is no error.
+func (r *Relay) Run(ctx context.Context) error {
+	if err := os.MkdirAll(r.RunDir, 0o755); err != nil {
+		return fmt.Errorf("folder of the sockets: %w", err)
+	}
+	for wait := backoffFirst; ; wait = min(2*wait, backoffLast) {
+		began := time.Now()
+		p, err := startProcess("ovsdb-server", r.args())
+		if err == nil {
+			select {
+			case <-p.ended:
+				err = p.err
+			case <-ctx.Done():
+				stopServer(context.WithoutCancel(ctx), r.control(), p)
+				return nil
+			}
+		}
+		if time.Since(began) > steady {
+			wait = backoffFirst
+		}
+		klog.ErrorS(err, "The relay ended; starting it again", "database", r.Kind.Database, "after", wait)
+		if !sleep(ctx, wait) {
+			return nil
+		}
+	}
+}
