@@ -50,6 +50,8 @@ type labOptions struct {
 	ovnRoot string
 	suffix  string
 	agent   plan.Agent
+	// databases and nodes are the lab's defaults when zero.
+	databases, nodes int
 }
 
 // bringUp returns a lab of the family with three nodes, and takes it down when t ends.
@@ -355,7 +357,8 @@ func evidence(t *testing.T) (string, error) {
 // upLab brings a lab up; its steps are shown in the test's output when it fails.
 func upLab(ctx context.Context, name string, family plan.Family, o labOptions, binaries string) (*cluster.Lab, error) {
 	var steps bytes.Buffer
-	l, err := cluster.Up(ctx, cluster.Options{Name: name, Family: family, OVNRoot: o.ovnRoot, Agent: o.agent, BinDir: binaries, Out: &steps})
+	l, err := cluster.Up(ctx, cluster.Options{Name: name, Family: family, OVNRoot: o.ovnRoot, Agent: o.agent, BinDir: binaries,
+		Databases: o.databases, Nodes: o.nodes, Out: &steps})
 	if err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, steps.String())
 	}

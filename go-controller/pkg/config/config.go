@@ -88,6 +88,8 @@ type Node struct {
 	NodeName string
 	// SouthboundRemote is handed to ovn-controller (external_ids:ovn-remote).
 	SouthboundRemote []string
+	// MonitorAll lets ovn-controller read all of the southbound database, not only what concerns the node.
+	MonitorAll bool
 	// GatewayInterface is the physical NIC; empty means the interface of the default route.
 	GatewayInterface string
 	// GatewayNextHops are the routers behind the gateway interface; empty means those of the default routes.

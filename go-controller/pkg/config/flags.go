@@ -38,7 +38,8 @@ func AddNodeFlags(fs *pflag.FlagSet) *Node {
 	c := &Node{}
 	addCommonFlags(fs, &c.Common)
 	fs.StringVar(&c.NodeName, "node-name", hostname(), "name of the Kubernetes Node this agent serves")
-	fs.Var(&endpointsValue{target: &c.SouthboundRemote}, "sb-address", "southbound database for ovn-controller: comma separated unix:, tcp: or ssl: endpoints")
+	fs.Var(&endpointsValue{target: &c.SouthboundRemote}, "sb-address", "southbound database, or its relays, for ovn-controller: comma separated unix:, tcp: or ssl: endpoints")
+	fs.BoolVar(&c.MonitorAll, "monitor-all", true, "let ovn-controller read all of the southbound database: cheaper for the server, dearer for the node")
 	fs.StringVar(&c.GatewayInterface, "gateway-interface", "", "physical NIC behind the external bridge (default: that of the default route)")
 	fs.Var(&addrsValue{&c.GatewayNextHops}, "gateway-nexthop", "routers behind the external bridge, comma separated (default: those of the default routes)")
 	fs.Var(&choiceValue{target: &c.Netfilter, allowed: []string{names.NetfilterAuto, names.NetfilterNFTables, names.NetfilterIPTables}},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/uuid"
@@ -15,8 +16,9 @@ import (
 
 // Settings of ovn-controller, see ovn-controller(8).
 const (
-	remoteProbeMillis = "100000"
-	openflowProbeSecs = "180"
+	remoteProbeMillis          = "100000"
+	remoteProbeMillisOfSeveral = "10000"
+	openflowProbeSecs          = "180"
 	// waitBeforeClear, in milliseconds, lets a restarted ovn-controller work out its flows before it replaces
 	// those of its predecessor; new ports wait as long. On a node that has no flows yet there is nothing to save.
 	waitBeforeClear    = "2000"
@@ -36,18 +38,27 @@ func chassisSettings(cfg config.Node, systemID, datapathType string, encap netip
 		names.OVSSystemID:            systemID,
 		names.OVSHostname:            cfg.NodeName,
 		names.OVNRemote:              strings.Join(cfg.SouthboundRemote, ","),
-		names.OVNRemoteProbeInterval: remoteProbeMillis,
+		names.OVNRemoteProbeInterval: remoteProbe(cfg.SouthboundRemote),
 		names.OVNOpenFlowProbe:       openflowProbeSecs,
 		names.OVNEncapType:           encapGeneve,
 		names.OVNEncapIP:             encap.String(),
 		names.OVNBridgeMappings:      names.PhysicalNetwork + ":" + names.ExternalBridge,
-		names.OVNMonitorAll:          "true",
+		names.OVNMonitorAll:          strconv.FormatBool(cfg.MonitorAll),
 		names.OVNWaitBeforeClear:     wait,
 		names.OVNEnableLflowCache:    "true",
 		names.OVNBridgeDatapathType:  datapathType,
 		// By this the master tells the chassis of former nodes from those of other systems.
 		names.OVNCMSOptions: names.ControllerName,
 	}
+}
+
+// remoteProbe is how long ovn-controller waits before it asks a silent database server for a sign of life, and then for the
+// answer: long where there is no other server to go to, since one that is busy must not lose its clients as well.
+func remoteProbe(remotes []string) string {
+	if len(remotes) > 1 {
+		return remoteProbeMillisOfSeveral
+	}
+	return remoteProbeMillis
 }
 
 // chassisKeys are the keys of chassisSettings that cleaning up removes: the system's id is not ours alone.

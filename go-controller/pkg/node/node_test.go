@@ -96,19 +96,26 @@ func TestSystemID(t *testing.T) {
 }
 
 func TestChassisSettings(t *testing.T) {
-	cfg := config.Node{NodeName: "n1", SouthboundRemote: []string{"tcp:172.18.0.1:6642", "tcp:172.18.0.2:6642"}}
+	cfg := config.Node{NodeName: "n1", SouthboundRemote: []string{"tcp:172.18.0.1:6642", "tcp:172.18.0.2:6642"}, MonitorAll: true}
 	fresh := chassisSettings(cfg, "id", ovs.Netdev, netip.MustParseAddr("172.18.0.11"), false)
 	for key, want := range map[string]string{
 		"system-id": "id", "hostname": "n1", "ovn-remote": "tcp:172.18.0.1:6642,tcp:172.18.0.2:6642",
 		"ovn-encap-type": "geneve", "ovn-encap-ip": "172.18.0.11", "ovn-bridge-mappings": "physnet:br-ex",
 		"ovn-monitor-all": "true", "ovn-bridge-datapath-type": "netdev", "ovn-ofctrl-wait-before-clear": "0",
-		"ovn-cms-options": "ovnkube",
+		"ovn-cms-options": "ovnkube", "ovn-remote-probe-interval": "10000",
 	} {
 		if fresh[key] != want {
 			t.Errorf("%s is %q, want %q", key, fresh[key], want)
 		}
 	}
+	cfg.SouthboundRemote, cfg.MonitorAll = cfg.SouthboundRemote[:1], false
 	settled := chassisSettings(cfg, "id", ovs.Netdev, netip.MustParseAddr("172.18.0.11"), true)
+	if got := settled["ovn-remote-probe-interval"]; got != "100000" {
+		t.Errorf("the only database server is given up after %s ms", got)
+	}
+	if got := settled["ovn-monitor-all"]; got != "false" {
+		t.Errorf("ovn-monitor-all is %q, want what was configured", got)
+	}
 	if settled["ovn-ofctrl-wait-before-clear"] == "0" {
 		t.Error("flows of a running node would be cleared when ovn-controller restarts")
 	}

@@ -93,6 +93,9 @@ func (c *Config) Socket() string { return filepath.Join(c.RunDir, c.Kind.socketN
 // Control is the unix socket for commands to the server.
 func (c *Config) Control() string { return filepath.Join(c.RunDir, c.Kind.controlName()) }
 
+// LeaderSocket is the unix socket that leads to the cluster's leader, wherever that is.
+func (c *Config) LeaderSocket() string { return filepath.Join(c.RunDir, c.Kind.leaderName()) }
+
 func (c *Config) schema() string { return filepath.Join(c.SchemaDir, c.Kind.schemaName()) }
 
 func (c *Config) method() string {

@@ -80,9 +80,7 @@ func create(ctx context.Context, c *Config, d decision) error {
 	case actionBootstrap:
 		_, err = tool(ctx, timer, "create-cluster", next, c.schema(), local)
 	case actionConvert:
-		if _, err = tool(ctx, timer, "create-cluster", next, c.Path(), local); err == nil {
-			_, err = putAside(c.Path(), "standalone")
-		}
+		_, err = tool(ctx, timer, "create-cluster", next, c.Path(), local)
 	case actionJoin:
 		args := []string{"join-cluster", next, c.Kind.Database, local}
 		if d.clusterID != "" {
@@ -92,6 +90,12 @@ func create(ctx context.Context, c *Config, d decision) error {
 			args = append(args, c.raftAddress(a))
 		}
 		_, err = tool(ctx, args...)
+	}
+	if err == nil && (d.action == actionBootstrap || d.action == actionConvert) {
+		err = raiseIndex(next, time.Now())
+	}
+	if err == nil && d.action == actionConvert {
+		_, err = putAside(c.Path(), "standalone")
 	}
 	if err != nil {
 		return err

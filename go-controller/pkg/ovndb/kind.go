@@ -35,4 +35,5 @@ func (k Kind) socketName() string { return "ovn" + k.Short + "_db.sock" }
 func (k Kind) controlName() string {
 	return "ovn" + k.Short + "_db.ctl"
 }
+func (k Kind) leaderName() string { return "ovn" + k.Short + "_leader.sock" }
 func (k Kind) schemaName() string { return "ovn-" + k.Short + ".ovsschema" }

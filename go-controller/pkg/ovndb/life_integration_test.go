@@ -382,6 +382,10 @@ func TestQuorumLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	before, err := c.status(2)
+	if err != nil {
+		t.Fatal(err)
+	}
 	c.stop(2)
 	kept, err := Recover(t.Context(), &c.configs[2])
 	if err != nil {
@@ -398,6 +402,10 @@ func TestQuorumLost(t *testing.T) {
 	c.counts(0, 3)
 	if now, err := inspect(t.Context(), c.configs[2].Path()); err != nil || now.ClusterID == old.ClusterID {
 		t.Errorf("cluster %s, was %s: %v", now.ClusterID, old.ClusterID, err)
+	}
+	// Or ovn-controller and ovn-northd take the new cluster for a stale one.
+	if after, err := c.status(0); err != nil || after.LogFirst <= before.LogNext {
+		t.Errorf("the new cluster's log begins at %d, the old one's had reached %d: %v", after.LogFirst, before.LogNext, err)
 	}
 	c.has(0, "kept")
 	c.write(c.client(), "new")
@@ -521,4 +529,24 @@ func TestRelay(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+// The socket to the leader is what Open vSwitch's own clients use: a command works at once after a change of leaders.
+func TestLeaderSocket(t *testing.T) {
+	c := newCluster(t, 3)
+	c.start(0, 1, 2)
+	c.ready(0, 1, 2)
+	write := func(through int, name string) time.Duration {
+		began := time.Now()
+		out, err := exec.Command("ovn-nbctl", "--timeout=20", "--db=unix:"+c.configs[through].LeaderSocket(), "ls-add", name).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return time.Since(began)
+	}
+	follower := (c.leader() + 1) % 3
+	write(follower, "a")
+	c.stop((follower + 2) % 3)
+	t.Logf("after the leader was stopped a command took %s", write(follower, "b"))
+	c.has(follower, "a", "b")
 }

@@ -65,6 +65,16 @@ func (m *Member) Run(ctx context.Context) error {
 	if err := os.MkdirAll(m.config.RunDir, 0o755); err != nil {
 		return fmt.Errorf("folder of the sockets: %w", err)
 	}
+	if !m.config.Clustered() {
+		return m.supervise(ctx)
+	}
+	p, err := newProxy(ctx, &m.config)
+	if err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { p.run(ctx) })
+	defer wg.Wait()
 	return m.supervise(ctx)
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/ovn-org/libovsdb/ovsdb"
 	"github.com/ovn-org/libovsdb/ovsdb/serverdb"
@@ -32,7 +31,7 @@ const noCluster = "00000000-0000-0000-0000-000000000000"
 
 // Ask asks the server at an endpoint, on a connection of its own, about a database. It waits until ctx ends.
 func Ask(ctx context.Context, endpoint string, config *tls.Config, database string) (ServerStatus, error) {
-	conn, err := dial(ctx, endpoint, config)
+	conn, err := Dial(ctx, endpoint, config)
 	if err != nil {
 		return ServerStatus{}, err
 	}
@@ -66,10 +65,10 @@ func statusOf(row ovsdb.Row) ServerStatus {
 	return s
 }
 
-// leaderAmong asks endpoints, all at once, and returns the first that leads. When none does within timeout the error has each one's
+// FindLeader asks endpoints, all at once, and returns the first that leads. When none does before ctx ends the error has each one's
 // reason.
-func leaderAmong(ctx context.Context, o *Options, endpoints []string, timeout time.Duration) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func FindLeader(ctx context.Context, endpoints []string, config *tls.Config, database string) (string, error) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type answer struct {
 		endpoint string
@@ -78,7 +77,7 @@ func leaderAmong(ctx context.Context, o *Options, endpoints []string, timeout ti
 	answers := make(chan answer, len(endpoints))
 	for _, e := range endpoints {
 		go func() {
-			status, err := Ask(ctx, e, o.TLS, o.Database)
+			status, err := Ask(ctx, e, config, database)
 			if err == nil && !status.Leads() {
 				err = errNotLeader
 			}
@@ -94,4 +93,10 @@ func leaderAmong(ctx context.Context, o *Options, endpoints []string, timeout ti
 		errs = append(errs, fmt.Errorf("%s: %w", a.endpoint, a.err))
 	}
 	return "", errors.Join(errs...)
+}
+
+func findLeader(ctx context.Context, o *Options, endpoints []string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
+	defer cancel()
+	return FindLeader(ctx, endpoints, o.TLS, o.Database)
 }

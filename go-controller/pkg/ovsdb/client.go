@@ -161,7 +161,7 @@ func (c *Client) watching() []*watcher {
 // connections but does not answer costs no time.
 func (c *Client) establish(ctx context.Context) (*session, error) {
 	if c.opts.follows() {
-		leader, err := leaderAmong(ctx, &c.opts, c.opts.Endpoints, c.opts.DialTimeout)
+		leader, err := findLeader(ctx, &c.opts, c.opts.Endpoints)
 		if err != nil {
 			return nil, err
 		}

@@ -38,7 +38,7 @@ func newSession(ctx context.Context, o *Options, endpoint string, watchers []*wa
 	s := &session{endpoint: endpoint, opts: o, watchers: watchers, leader: newLeaderWatch(o.Database)}
 	dialCtx, cancel := context.WithTimeout(ctx, o.DialTimeout)
 	defer cancel()
-	conn, err := dial(dialCtx, endpoint, o.TLS)
+	conn, err := Dial(dialCtx, endpoint, o.TLS)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,8 @@ func newSession(ctx context.Context, o *Options, endpoint string, watchers []*wa
 	return s, nil
 }
 
-func dial(ctx context.Context, endpoint string, tlsConfig *tls.Config) (net.Conn, error) {
+// Dial connects to an endpoint: unix:/path, tcp:host:port or ssl:host:port, the latter with config.
+func Dial(ctx context.Context, endpoint string, tlsConfig *tls.Config) (net.Conn, error) {
 	method, address, _ := strings.Cut(endpoint, ":")
 	switch method {
 	case "unix":
@@ -195,7 +196,7 @@ func (s *session) lookElsewhere(ctx context.Context) {
 	}
 	others := slices.DeleteFunc(slices.Clone(s.opts.Endpoints), func(e string) bool { return e == s.endpoint })
 	for sleep(ctx, s.opts.StallAfter) {
-		leader, err := leaderAmong(ctx, s.opts, others, s.opts.DialTimeout)
+		leader, err := findLeader(ctx, s.opts, others)
 		if err == nil && ctx.Err() == nil {
 			s.rpc.end(fmt.Errorf("%w for %s, and %s leads now", errStalled, s.opts.StallAfter, leader))
 			return

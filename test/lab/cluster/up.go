@@ -33,6 +33,8 @@ type Options struct {
 	Family plan.Family
 	// Install says how the project's components get in; empty is InstallProcess.
 	Install plan.Install
+	// Databases is how many members OVN's databases have: 1 (or 0), 3 or 5.
+	Databases int
 	// OVNRoot is a root file system to take Open vSwitch and OVN from; empty is
 	// the host's own.
 	OVNRoot string
@@ -162,7 +164,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	l := &Lab{cfg: plan.Config{Name: o.Name, Family: o.Family, Install: o.Install, Dir: Dir(o.Name), OVNRoot: o.OVNRoot, Agent: o.Agent, BinDir: o.BinDir,
-		Standby: o.Standby}}
+		Standby: o.Standby, Databases: o.Databases}}
 	for n := 1; n <= o.Nodes; n++ {
 		l.cfg.Nodes = append(l.cfg.Nodes, n)
 	}

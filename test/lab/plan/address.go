@@ -98,11 +98,6 @@ func (f Family) APIServer() string {
 	return "https://" + netip.AddrPortFrom(f.ControlPlane()[0], APIPort).String()
 }
 
-// OVNRemote returns the TCP address of an OVN database in OVS's notation.
-func (f Family) OVNRemote(port uint16) string {
-	return "tcp:" + netip.AddrPortFrom(f.ControlPlane()[0], port).String()
-}
-
 // Ports of the control plane.
 const (
 	APIPort = 6443

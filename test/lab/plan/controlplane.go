@@ -44,17 +44,13 @@ func (c *Config) ControlPlaneMachine() (*machine.Spec, error) {
 		return nil, err
 	}
 	s.Binds = append(binds, c.productBinds()...)
-	s.Env = append(s.Env, "KUBECONFIG="+kubeInside+"/admin.kubeconfig")
-	s.Setup = []supervise.Command{
+	s.Env = append(append(s.Env, "KUBECONFIG="+kubeInside+"/admin.kubeconfig"), c.databaseEnv()...)
+	s.Network.Services = c.memberPrefixes()
+	s.Setup = append([]supervise.Command{
 		{Argv: []string{"/bin/mkdir", "-p", "/run/ovn", "/var/lib/ovn", "/var/lib/etcd", "/var/log/ovn"}},
-		c.ovnDatabase("nb"),
-		c.ovnDatabase("sb"),
-	}
-	s.Components = []supervise.Component{
-		c.etcd(), c.apiServer(), c.controllerManager(), c.scheduler(),
-		c.ovnDB(NBDB, "nb", NBPort), c.ovnDB(SBDB, "sb", SBPort), c.northd(),
-		c.routes(),
-	}
+	}, c.databaseSetup()...)
+	s.Components = []supervise.Component{c.etcd(), c.apiServer(), c.controllerManager(), c.scheduler()}
+	s.Components = append(append(s.Components, c.databases()...), c.northd(), c.routes())
 	if c.Install == InstallProcess {
 		s.Components = append(s.Components, c.master(Master, ControlPlane, MasterHealth))
 		if c.Standby {
@@ -159,10 +155,9 @@ func (c *Config) ovnDB(name, kind string, port int) supervise.Component {
 }
 
 func (c *Config) northd() supervise.Component {
-	const nb, sb = "/var/run/ovn/ovnnb_db.sock", "/var/run/ovn/ovnsb_db.sock"
 	return supervise.Component{Name: Northd, Root: c.ovnRootInside(),
-		Gates: []supervise.Gate{{Unix: nb}, {Unix: sb}},
-		Argv: []string{"/usr/bin/ovn-northd", "--ovnnb-db=unix:" + nb, "--ovnsb-db=unix:" + sb,
+		Gates: []supervise.Gate{{Unix: c.localSocket("nb")}, {Unix: c.localSocket("sb")}},
+		Argv: []string{"/usr/bin/ovn-northd", "--ovnnb-db=" + c.local("nb"), "--ovnsb-db=" + c.local("sb"),
 			"--pidfile", "-vconsole:info", "-vsyslog:off", "-vfile:off"}}
 }
 
@@ -186,8 +181,8 @@ func (c *Config) master(name, identity string, health int) supervise.Component {
 		"--k8s-kubeconfig=" + kubeInside + "/ovnkube-master.kubeconfig",
 		"--cluster-subnets=" + strings.Join(c.Family.Cluster(), ","),
 		"--k8s-service-cidrs=" + strings.Join(c.Family.Services(), ","),
-		"--nb-address=unix:/var/run/ovn/ovnnb_db.sock",
-		"--sb-address=unix:/var/run/ovn/ovnsb_db.sock",
+		"--nb-address=" + c.masterRemotes("nb", NBPort),
+		"--sb-address=" + c.masterRemotes("sb", SBPort),
 		"--identity=" + identity,
 		fmt.Sprintf("--metrics-bind-address=127.0.0.1:%d", health),
 	}}

@@ -57,6 +57,8 @@ type Config struct {
 	ImageStore string `json:"imageStore"`
 	// Standby adds a second replica of the master, which waits for the first one's end.
 	Standby bool `json:"standby,omitempty"`
+	// Databases is how many members OVN's databases have: 1, or 3 or 5 for clusters run by the product. Zero stands for 1.
+	Databases int `json:"databases,omitempty"`
 	// Nodes are the numbers of the nodes: node1 is 1.
 	Nodes []int `json:"nodes"`
 }
@@ -101,6 +103,12 @@ func (c *Config) Validate() error {
 	}
 	if c.Install != InstallProcess && c.Install != InstallNone {
 		return fmt.Errorf("install %q: want %s or %s", c.Install, InstallProcess, InstallNone)
+	}
+	if !slices.Contains([]int{0, 1, 3, 5}, c.Databases) {
+		return fmt.Errorf("%d databases: want 1, 3 or 5", c.Databases)
+	}
+	if c.clustered() && c.Install != InstallProcess {
+		return fmt.Errorf("%d databases need install %s: the project runs clusters", c.Databases, InstallProcess)
 	}
 	for i, n := range c.Nodes {
 		if n < 1 || n > maxNodes || slices.Contains(c.Nodes[:i], n) {

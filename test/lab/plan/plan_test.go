@@ -54,7 +54,7 @@ func TestAddresses(t *testing.T) {
 	} {
 		t.Run(string(tc.family), func(t *testing.T) {
 			f := tc.family
-			got := []string{join(f.ControlPlane()), join(f.Node(2)), join(f.OutsideServer()), f.APIServer(), f.OVNRemote(SBPort), strings.Join(f.DNS(), ",")}
+			got := []string{join(f.ControlPlane()), join(f.Node(2)), join(f.OutsideServer()), f.APIServer(), testConfig(f).remotes(SBPort), strings.Join(f.DNS(), ",")}
 			if diff := cmp.Diff([]string{tc.cp, tc.node, tc.outside, tc.api, tc.sb, tc.dns}, got); diff != "" {
 				t.Errorf("addresses (-want +got):\n%s", diff)
 			}
@@ -93,6 +93,37 @@ func TestAgentGetsItsSettings(t *testing.T) {
 		if !slices.Contains(argv, want) {
 			t.Errorf("the agent is not given %s: %v", want, argv)
 		}
+	}
+}
+
+func TestDatabaseClusters(t *testing.T) {
+	c := testConfig(Dual)
+	c.Databases = 3
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	cp, err := c.ControlPlaneMachine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "172.18.0.2/24,fd00:172:18::2/64,172.18.0.3/24,fd00:172:18::3/64"; join(cp.Network.Services) != want {
+		t.Errorf("further addresses are %s, want %s", join(cp.Network.Services), want)
+	}
+	const sb = "tcp:172.18.0.1:6642,tcp:172.18.0.2:6642,tcp:172.18.0.3:6642"
+	for _, w := range []struct{ component, flag string }{
+		{Master, "--sb-address=" + sb}, {Northd, "--ovnsb-db=unix:/var/run/ovn/ovnsb_leader.sock"}, {DatabaseMember(SBDB, 3), "--local-address=172.18.0.3"},
+		{DatabaseMember(NBDB, 2), "--members=172.18.0.1,172.18.0.2,172.18.0.3"},
+	} {
+		if argv := component(t, cp, w.component).Argv; !slices.Contains(argv, w.flag) {
+			t.Errorf("%s is not given %s: %v", w.component, w.flag, argv)
+		}
+	}
+	if argv := component(t, nodeSpec(t, c), NodeAgent).Argv; !slices.Contains(argv, "--sb-address="+sb) {
+		t.Errorf("the agent is not given all members: %v", argv)
+	}
+	c.Install = InstallNone
+	if err := c.Validate(); err == nil {
+		t.Error("clusters without the project that runs them are accepted")
 	}
 }
 

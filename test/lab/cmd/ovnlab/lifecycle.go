@@ -34,6 +34,7 @@ After a failure what is there is left for inspection: status, logs, exec, down.`
 		}}
 	f := c.Flags()
 	f.IntVar(&o.Nodes, "nodes", 3, "number of nodes")
+	f.IntVar(&o.Databases, "databases", 1, "members of OVN's databases: 1, or 3 or 5 for clusters")
 	f.StringVar(&family, "ip-family", string(plan.IPv4), "IP family of nodes and pods: ipv4, ipv6 or dual")
 	f.StringVar(&o.OVNRoot, "ovn-root", "", "root file system to run Open vSwitch and OVN from, instead of the host's")
 	f.StringVar(&install, "install", string(plan.InstallProcess), "how the project's components get in: process or none")
