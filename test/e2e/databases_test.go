@@ -143,7 +143,7 @@ func testDatabasesFrozen(e *env) {
 	e.on(plan.ControlPlane, append([]string{"kill", "-STOP"}, pids...)...)
 	reason := ""
 	unready := e.eventually(40*time.Second, func() error {
-		err := e.readyz(plan.ControlPlane, masterHealth)
+		err := e.readyz(plan.ControlPlane, plan.MasterHealth)
 		if err == nil {
 			return errors.New("the master is still ready")
 		}
