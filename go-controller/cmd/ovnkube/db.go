@@ -208,7 +208,7 @@ func putAside(do func(context.Context, *ovndb.Config) (string, error)) func(cont
 func newDBStatusCommand() *cobra.Command {
 	var format string
 	cmd := maintenance("status nb|sb", "Show a member's view of its cluster", 0, func(ctx context.Context, out io.Writer, c *ovndb.Config, _ []string) error {
-		s, err := ovndb.ReadStatus(ctx, c.Control(), c.Kind)
+		s, err := ovndb.Look(ctx, c)
 		if err != nil {
 			return err
 		}
@@ -224,6 +224,10 @@ func newDBStatusCommand() *cobra.Command {
 }
 
 func printStatus(out io.Writer, s ovndb.Status) error {
+	if s.ServerID == "" {
+		_, err := fmt.Fprintf(out, "%s: %s\n", s.Database, s.Status)
+		return err
+	}
 	leader := s.Leader
 	if leader == "" {
 		leader = "unknown"

@@ -6,6 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+
+	"github.com/ovn-org/libovsdb/ovsdb/serverdb"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 )
 
 // Command sends a command to a server's control socket and returns its answer. The protocol is that of ovs-appctl(8): JSON-RPC 1.0,
@@ -46,4 +50,18 @@ func ReadStatus(ctx context.Context, socket string, k Kind) (Status, error) {
 		return Status{}, err
 	}
 	return ParseStatus(text)
+}
+
+// Look asks the server on this host for its status. Of a standalone database only Database and Status are set.
+func Look(ctx context.Context, c *Config) (Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	s, err := ovsdb.Ask(ctx, "unix:"+c.Socket(), nil, c.Kind.Database)
+	if err != nil {
+		return Status{}, err
+	}
+	if s.Model == serverdb.DatabaseModelStandalone {
+		return Status{Database: c.Kind.Database, Status: s.Model}, nil
+	}
+	return ReadStatus(ctx, c.Control(), c.Kind)
 }

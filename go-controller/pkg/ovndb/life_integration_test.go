@@ -421,6 +421,9 @@ func TestBackupAndRestore(t *testing.T) {
 			for i := range c.configs {
 				c.ready(i)
 			}
+			if s, err := Look(t.Context(), &c.configs[0]); err != nil || (s.Status == "standalone") != (size == 0) {
+				t.Errorf("the status is %+v: %v", s, err)
+			}
 			client := c.client()
 			c.write(client, "saved")
 			leader := 0
