@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 const (
@@ -87,22 +88,25 @@ func (b Bridge) diff(ctx context.Context, flows []rendered) ([]byte, error) {
 
 func run(ctx context.Context, in io.Reader, args ...string) ([]byte, error) {
 	var out bytes.Buffer
-	err := execute(ctx, in, &out, args...)
+	_, err := execute(ctx, in, &out, args...)
 	return out.Bytes(), err
 }
 
-// runInto is run with the output into a file, which the program writes itself.
-func runInto(ctx context.Context, out *os.File, args ...string) error {
+// runInto is run with the output into a file, which the program writes itself. It returns the processor's time that it took.
+func runInto(ctx context.Context, out *os.File, args ...string) (time.Duration, error) {
 	return execute(ctx, nil, out, args...)
 }
 
-func execute(ctx context.Context, in io.Reader, out io.Writer, args ...string) error {
+func execute(ctx context.Context, in io.Reader, out io.Writer, args ...string) (cost time.Duration, err error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	var complaint bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, &complaint
-	err := cmd.Run()
+	err = cmd.Run()
 	if err != nil && complaint.Len() > 0 {
 		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(complaint.Bytes()))
 	}
-	return err
+	if s := cmd.ProcessState; s != nil {
+		cost = s.UserTime() + s.SystemTime()
+	}
+	return cost, err
 }

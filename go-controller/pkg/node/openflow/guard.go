@@ -16,8 +16,8 @@ import (
 const (
 	// quiet is how long flows must not have changed before they are copied; while they go on changing they are copied after overdue.
 	quiet   = time.Second
-	overdue = 30 * time.Second
-	// copyShare bounds what copying costs: it takes no more than one part in so many of the time.
+	overdue = 5 * time.Second
+	// copyShare bounds what copying costs: it takes no more than one part in so many of a processor's time.
 	copyShare = 20
 	// firstGuardPause and guardPause are between two tries to reach a bridge: a socket is there a moment before it answers, and its
 	// coming may not have been told.
@@ -117,7 +117,7 @@ func (g *Guard) session(ctx context.Context) error {
 	}
 	s := guarding{Guard: g, news: news, changed: time.Now()}
 	if err := s.giveBack(ctx); err != nil {
-		klog.ErrorS(err, "The bridge's flows could not be given back: it is empty until its controller comes", "bridge", g.Name)
+		klog.InfoS("The bridge's flows could not be given back: they come from its controller alone", "bridge", s.Name, "reason", err)
 	}
 	return s.keep(ctx)
 }
@@ -129,7 +129,7 @@ type guarding struct {
 	// given says that flows were given back, and have not been replaced yet; judged, that it is known whether the controller
 	// came before they were.
 	given, judged bool
-	// changed is since when changes have not been copied; copied is when copying ended, cost how long it took.
+	// changed is since when changes have not been copied; copied is when copying ended, cost the processor's time for it.
 	changed, copied time.Time
 	cost            time.Duration
 }
@@ -157,6 +157,7 @@ func (s *guarding) giveBack(ctx context.Context) error {
 		return err
 	}
 	if err := s.restore(ctx, saved); err != nil {
+		s.Interfered() // the controller has come in between, or what it will not know of is left half done
 		return err
 	}
 	s.given = true
@@ -208,7 +209,6 @@ func (s *guarding) hear(c changesSeen) {
 
 // copy writes down what the bridge has, once the controller's own flows are there.
 func (s *guarding) copy(ctx context.Context) error {
-	began := time.Now()
 	if s.given {
 		if !s.judged { // the controller has not come yet
 			s.changed = time.Time{}
@@ -222,8 +222,8 @@ func (s *guarding) copy(ctx context.Context) error {
 	s.changed = time.Time{}
 	n, err := s.flowCount(ctx, "")
 	if err == nil && n > 0 {
-		err = s.save(ctx)
+		s.cost, err = s.save(ctx)
 	}
-	s.copied, s.cost = time.Now(), time.Since(began)
+	s.copied = time.Now()
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // newest is the version of OpenFlow in which copies are made: groups have all their properties in it.
@@ -40,14 +41,14 @@ func sections() []struct{ name, command string } {
 	}
 }
 
-// save writes the copy's file; it is never there half.
-func (g *Guard) save(ctx context.Context) error {
+// save writes the copy's file, which is never there half, and returns the processor's time that it took.
+func (g *Guard) save(ctx context.Context) (cost time.Duration, err error) {
 	if err := os.MkdirAll(filepath.Dir(g.File), 0o700); err != nil {
-		return fmt.Errorf("copy the flows of %s: %w", g.Name, err)
+		return 0, fmt.Errorf("copy the flows of %s: %w", g.Name, err)
 	}
 	f, err := os.CreateTemp(filepath.Dir(g.File), filepath.Base(g.File)+".*")
 	if err != nil {
-		return fmt.Errorf("copy the flows of %s: %w", g.Name, err)
+		return 0, fmt.Errorf("copy the flows of %s: %w", g.Name, err)
 	}
 	defer os.Remove(f.Name()) //nolint:errcheck // it has another name when all went well
 	for _, s := range sections() {
@@ -55,7 +56,10 @@ func (g *Guard) save(ctx context.Context) error {
 			break
 		}
 		// Straight into the file: there may be hundreds of thousands of flows.
-		if err = runInto(ctx, f, newest, timeout, "--no-names", "--no-stats", s.command, g.target()); err != nil {
+		var once time.Duration
+		once, err = runInto(ctx, f, newest, timeout, "--no-names", "--no-stats", s.command, g.target())
+		cost += once
+		if err != nil {
 			break
 		}
 	}
@@ -63,9 +67,9 @@ func (g *Guard) save(ctx context.Context) error {
 		err = os.Rename(f.Name(), g.File)
 	}
 	if err != nil {
-		return fmt.Errorf("copy the flows of %s: %w", g.Name, err)
+		return cost, fmt.Errorf("copy the flows of %s: %w", g.Name, err)
 	}
-	return nil
+	return cost, nil
 }
 
 func readSnapshot(file string) (*snapshot, error) {
