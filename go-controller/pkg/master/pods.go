@@ -57,6 +57,12 @@ func (e *engine) reconcilePod(name string) error {
 			return nil // Told; it waits for an address.
 		}
 	}
+	if has.refused != "" && pod.Network == has.refused && !has.written {
+		// Without a port the node's agent does not finish by what the annotation says now: the pod would be known by addresses that its
+		// author has chosen.
+		e.annotatePod(pod, has, n)
+		return nil
+	}
 	if err := e.writePort(pod, has); err != nil {
 		return err
 	}

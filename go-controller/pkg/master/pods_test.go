@@ -54,6 +54,27 @@ func TestAnnotationDoesNotWaitForTheDatabase(t *testing.T) {
 	h.want("port", h.portOf("p"), "none")
 }
 
+// A pod whose author has chosen an address gets a port when the annotation is put right: until then its node's agent would go by the author's.
+func TestPortWaitsForTheRightAnnotation(t *testing.T) {
+	for _, text := range []string{networkText("192.0.2.7/24"), networkText("10.128.0.3/23"), "nonsense"} {
+		h := newTest(t)
+		h.addNode("a")
+		h.addPod("other", "a")
+		h.start()
+		h.settle()
+		h.addPod("p", "a")
+		h.changePod("p", func(p *kube.Pod) { p.Network = text })
+		h.allocate()
+		h.commit()
+		h.want("port before the annotation is right, "+text, h.portOf("p"), "none")
+		h.settle()
+		h.want("address", h.addressOf("p"), "10.128.0.4")
+		if h.portOf("p") == "none" {
+			t.Errorf("%s: no port in the end", text)
+		}
+	}
+}
+
 func TestUnservedPods(t *testing.T) {
 	h := newTest(t)
 	h.addNode("a")
