@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // newest is the version of OpenFlow in which copies are made: groups have all their properties in it.
@@ -200,32 +202,34 @@ func (g *Guard) fits(ctx context.Context, s *snapshot) error {
 	return nil
 }
 
-// restore writes a copy to the bridge.
+// restoring is how many programs write to a bridge at a time: each meter needs one.
+const restoring = 8
+
+// restore writes a copy to the bridge: flows last, for they name all the others.
 func (g *Guard) restore(ctx context.Context, s *snapshot) error {
-	do := func(in *bytes.Buffer, args ...string) error {
-		if in == nil {
-			in = &bytes.Buffer{}
+	all, early := errgroup.WithContext(ctx)
+	all.SetLimit(restoring)
+	do := func(ctx context.Context, what, in string, args ...string) error {
+		if _, err := run(ctx, strings.NewReader(in), append([]string{newest, timeout}, args...)...); err != nil {
+			return fmt.Errorf("%s of %s: %w", what, g.Name, err)
 		}
-		_, err := run(ctx, in, append([]string{newest, timeout}, args...)...)
-		return err
+		return nil
 	}
 	if len(s.options) > 0 {
-		if err := do(nil, "add-tlv-map", g.target(), strings.Join(s.options, ",")); err != nil {
-			return fmt.Errorf("tunnel options of %s: %w", g.Name, err)
-		}
-	}
-	for _, m := range s.meters {
-		if err := do(nil, "add-meter", g.target(), m); err != nil {
-			return fmt.Errorf("meters of %s: %w", g.Name, err)
-		}
+		all.Go(func() error {
+			return do(early, "tunnel options", "", "add-tlv-map", g.target(), strings.Join(s.options, ","))
+		})
 	}
 	if len(s.groups) > 0 {
-		if err := do(bytes.NewBufferString(strings.Join(s.groups, "\n")+"\n"), "add-groups", g.target(), "-"); err != nil {
-			return fmt.Errorf("groups of %s: %w", g.Name, err)
-		}
+		all.Go(func() error {
+			return do(early, "groups", strings.Join(s.groups, "\n")+"\n", "add-groups", g.target(), "-")
+		})
 	}
-	if err := do(s.marked(g.Cookie), "--bundle", "add-flows", g.target(), "-"); err != nil {
-		return fmt.Errorf("flows of %s: %w", g.Name, err)
+	for _, m := range s.meters {
+		all.Go(func() error { return do(early, "meters", "", "add-meter", g.target(), m) })
 	}
-	return nil
+	if err := all.Wait(); err != nil {
+		return err
+	}
+	return do(ctx, "flows", s.marked(g.Cookie).String(), "--bundle", "add-flows", g.target(), "-")
 }
