@@ -270,7 +270,7 @@ func (c externalCheck) outsideAddress(is4 bool) netip.Addr {
 
 // clientSeen asks a backend who asks.
 func (c externalCheck) clientSeen(proto string, at netip.AddrPort) (netip.Addr, error) {
-	ctx, cancel := context.WithTimeout(c.ctx, time.Second)
+	ctx, cancel := context.WithTimeout(c.ctx, answerTime)
 	defer cancel()
 	if proto == tcp {
 		return seenAddress(httpGet(ctx, c.outside, at, "/clientip"))
