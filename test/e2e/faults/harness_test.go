@@ -58,6 +58,8 @@ type harness struct {
 	echoes map[string][]*traffic.Echo
 	served map[string]string
 	fresh  int
+	// noise is the longest gap that there was without a fault.
+	noise time.Duration
 }
 
 func newHarness(ctx context.Context, t *testing.T, l *cluster.Lab) *harness {

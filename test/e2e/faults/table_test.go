@@ -29,7 +29,7 @@ const (
 // table lists the faults. Those that have no outage must cost nothing.
 func table() []fault {
 	return []fault{
-		{name: "none", inject: wait(3 * time.Second), fromHeal: true, short: true},
+		{name: "none", inject: wait(3 * time.Second), fromHeal: true, short: true, noise: true},
 		{name: "master: leader killed", inject: killLeader, short: true},
 		{name: "master: leader killed, stays away", inject: crashLeader, hold: 6 * time.Second, usable: takeover, short: true},
 		{name: "master: leader stopped", inject: stopLeader, hold: 3 * time.Second, usable: released, short: true},

@@ -36,6 +36,8 @@ type fault struct {
 	// fromHeal, from its end.
 	usable   time.Duration
 	fromHeal bool
+	// noise says that it is no fault: what is lost then is lost without one, and says what can be judged.
+	noise bool
 	// short says that it is part of the short run.
 	short bool
 }
@@ -69,7 +71,7 @@ func (h *harness) try(t *testing.T, f fault) row {
 		r.trials++
 		findings := h.underTraffic(t, f)
 		r.add(findings)
-		complaints := f.judge(findings)
+		complaints := f.judge(findings, h.noise)
 		if len(complaints) == 0 {
 			break
 		}
@@ -77,7 +79,9 @@ func (h *harness) try(t *testing.T, f fault) row {
 		for _, c := range complaints {
 			t.Logf("try %d: %s", r.trials, c)
 		}
-		if r.trials == tries {
+		if f.noise {
+			h.noise = max(h.noise, r.outage)
+		} else if r.trials == tries {
 			t.Errorf("costs traffic, and must not, in %d of %d tries; the last: %v", r.losses, tries, complaints)
 		}
 	}
@@ -110,15 +114,16 @@ func (h *harness) underTraffic(t *testing.T, f fault) []finding {
 	return findings
 }
 
-// judge says what is wrong with what the probes found.
-func (f fault) judge(findings []finding) []string {
+// judge says what is wrong with what the probes found. Where packets are lost without a fault, gaps up to twice as long as those
+// are not held against one.
+func (f fault) judge(findings []finding, noise time.Duration) []string {
 	var out []string
 	for _, x := range findings {
 		if len(f.spared) > 0 && !slices.Contains(f.spared, x.path) {
 			continue
 		}
 		switch {
-		case f.outage == 0 && (x.Lost > 0 || x.Err != nil):
+		case f.outage == 0 && (x.Lost > 0 || x.Err != nil) && x.Outage > 2*noise:
 			out = append(out, fmt.Sprintf("%s, %s", x.path, x.Report))
 		case f.outage > 0 && x.kind != streams && x.Outage > f.outage: // a stream goes on when TCP sends again
 			out = append(out, fmt.Sprintf("%s: longer than %v: %s", x.path, f.outage, x.Report))

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/test/e2e/traffic"
 )
 
 // The watch of addresses itself: who has one that another pod has is told, who gets one that has become free is not.
@@ -57,6 +59,27 @@ func TestOwners(t *testing.T) {
 		tc.play(o)
 		if got := o.end(); len(got) != tc.want {
 			t.Errorf("%s: %v, want %d", name, got, tc.want)
+		}
+	}
+}
+
+// What is lost without a fault is not held against one; a longer gap is.
+func TestJudge(t *testing.T) {
+	lost := []finding{{path: nearPath, kind: datagrams, Report: traffic.Report{Sent: 100, Lost: 3, Outage: 50 * time.Millisecond}}}
+	for _, tc := range []struct {
+		fault
+		noise time.Duration
+		want  int
+	}{
+		{fault{}, 0, 1},
+		{fault{}, 40 * time.Millisecond, 0},
+		{fault{}, 10 * time.Millisecond, 1},
+		{fault{outage: time.Second}, 0, 0},
+		{fault{outage: 20 * time.Millisecond}, 0, 1},
+		{fault{spared: []string{outPath}}, 0, 0},
+	} {
+		if got := tc.judge(lost, tc.noise); len(got) != tc.want {
+			t.Errorf("outage %v, spared %v, noise %v: %v", tc.outage, tc.spared, tc.noise, got)
 		}
 	}
 }
