@@ -84,6 +84,8 @@ func scenarios() []scenario {
 		{name: "ServiceChurn", run: testServiceChurn, limit: 6 * time.Minute, only: []plan.Family{plan.Dual}},
 		{name: "Policies", run: testPolicies, limit: 8 * time.Minute},
 		{name: "Spoofing", run: testSpoofing, limit: 4 * time.Minute},
+		{name: "HostileObjects", run: testHostileObjects, limit: 4 * time.Minute},
+		{name: "Storm", run: testStorm, limit: 4 * time.Minute, only: []plan.Family{plan.Dual}},
 		{name: "StatefulSet", run: testStatefulSet},
 		{name: "JobFreesAddress", run: testJobFreesAddress},
 		{name: "EditedAnnotation", run: testEditedAnnotation},
