@@ -1,10 +1,15 @@
 package main
 
 import (
+	"context"
+	"fmt"
+
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/health"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/master"
 )
 
@@ -19,13 +24,24 @@ func newMasterCommand() *cobra.Command {
 		if err := load(cmd, cfg, &cfg.Common); err != nil {
 			return err
 		}
+		managed := cfg.Complete()
+		restConfig, err := kube.RESTConfig(cfg.Kubeconfig, cfg.APIServer)
+		if err != nil {
+			return err
+		}
+		client, err := kubernetes.NewForConfig(restConfig)
+		if err != nil {
+			return fmt.Errorf("kubernetes client: %w", err)
+		}
 		registry := newRegistry()
-		m, err := master.New(*cfg, master.Options{Registerer: registry})
+		m, err := master.New(*cfg, master.Options{Registerer: registry, RESTConfig: restConfig})
 		if err != nil {
 			return err
 		}
 		server := &health.Server{Address: cfg.MetricsBindAddress, Metrics: registry, Live: m.Live, Ready: m.Ready}
-		return run(cmd.Context(), server, m.Run)
+		return run(cmd.Context(), server, func(ctx context.Context) error {
+			return withCertificates(ctx, cfg, client, managed, m.Run)
+		})
 	}
 	return cmd
 }

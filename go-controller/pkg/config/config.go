@@ -8,6 +8,12 @@ package config
 
 import (
 	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
 
 // ClusterSubnet is an address pool for pods, cut into one subnet of HostPrefix bits a node.
@@ -23,7 +29,11 @@ func (s ClusterSubnet) String() string { return formatClusterSubnet(s) }
 type Database struct {
 	// Endpoints are unix:PATH, tcp:ADDRESS:PORT or ssl:ADDRESS:PORT.
 	Endpoints []string
-	// PrivateKey, Certificate and CACertificate are PEM files; needed with ssl: endpoints only.
+	TLSFiles
+}
+
+// TLSFiles are PEM files for ssl: endpoints; all three or none.
+type TLSFiles struct {
 	PrivateKey    string
 	Certificate   string
 	CACertificate string
@@ -51,6 +61,8 @@ type Common struct {
 	NoSNATCIDRs []netip.Prefix
 	// NodePort: services are reachable on the nodes' addresses.
 	NodePort bool
+	// CertificateDir is where certificates for ssl: endpoints are kept that come from the API server; empty means that none are asked for.
+	CertificateDir string
 }
 
 // IPv4 and IPv6 tell which families the cluster's pods have.
@@ -79,6 +91,25 @@ type Master struct {
 	JoinSubnets []netip.Prefix
 	// ACLLoggingRateLimit is how many messages a second are logged about each ACL of network policies.
 	ACLLoggingRateLimit int
+	// CertificateDuration is how long certificates last that the master signs.
+	CertificateDuration time.Duration
+}
+
+// ManagedTLS are the files in CertificateDir that serve the whole control plane.
+func (c *Master) ManagedTLS() TLSFiles {
+	pair := filepath.Join(c.CertificateDir, names.MasterCertificateFile)
+	return TLSFiles{PrivateKey: pair, Certificate: pair, CACertificate: filepath.Join(c.CertificateDir, names.ServerCAFile)}
+}
+
+// Complete fills in the managed certificate's files for ssl: endpoints that have none of their own, and tells whether there are
+// such endpoints.
+func (c *Master) Complete() (managed bool) {
+	for _, d := range []*Database{&c.Northbound, &c.Southbound} {
+		if c.CertificateDir != "" && usesTLS(d.Endpoints) && d.TLSFiles == (TLSFiles{}) {
+			d.TLSFiles, managed = c.ManagedTLS(), true
+		}
+	}
+	return managed
 }
 
 // Node is the configuration of `ovnkube node`.
@@ -90,6 +121,8 @@ type Node struct {
 	SouthboundRemote []string
 	// MonitorAll lets ovn-controller read all of the southbound database, not only what concerns the node.
 	MonitorAll bool
+	// SouthboundFiles are for ssl: endpoints; empty means the managed ones in CertificateDir.
+	SouthboundFiles TLSFiles
 	// GatewayInterface is the physical NIC; empty means the interface of the default route.
 	GatewayInterface string
 	// GatewayNextHops are the routers behind the gateway interface; empty means those of the default routes.
@@ -110,4 +143,21 @@ type Node struct {
 	DatapathType string
 	// OVSDB is the endpoint of the local Open_vSwitch database.
 	OVSDB string
+}
+
+// SouthboundTLS returns the files that ovn-controller needs, and whether they are managed: kept up by the agent. Without ssl:
+// endpoints there are none.
+func (c *Node) SouthboundTLS() (files TLSFiles, managed bool) {
+	switch {
+	case !usesTLS(c.SouthboundRemote):
+		return TLSFiles{}, false
+	case c.SouthboundFiles != (TLSFiles{}):
+		return c.SouthboundFiles, false
+	}
+	pair := filepath.Join(c.CertificateDir, names.NodeCertificateFile)
+	return TLSFiles{PrivateKey: pair, Certificate: pair, CACertificate: filepath.Join(c.CertificateDir, names.ServerCAFile)}, true
+}
+
+func usesTLS(endpoints []string) bool {
+	return slices.ContainsFunc(endpoints, func(e string) bool { return strings.HasPrefix(e, "ssl:") })
 }

@@ -76,7 +76,9 @@ func TestRefusals(t *testing.T) {
 		{name: "MTU", args: []string{"--mtu=100"}, want: []string{"--mtu 100", "576"}},
 		{name: "MTU below IPv6's minimum", args: []string{"--mtu=1200", "--cluster-subnets=fd01::/48/64", "--k8s-service-cidrs=fd02::/112"}, want: []string{"--mtu 1200", "1280"}},
 		{name: "endpoint", args: []string{"--nb-address=udp:1.2.3.4:5"}, want: []string{"nb-address", "tcp:ADDRESS:PORT"}},
-		{name: "ssl without keys", args: []string{"--nb-address=ssl:1.2.3.4:6641"}, want: []string{"--nb-client-privkey"}},
+		{name: "ssl without keys", args: []string{"--nb-address=ssl:1.2.3.4:6641", "--cert-dir="}, want: []string{"--nb-client-privkey", "--cert-dir"}},
+		{name: "key without certificate", args: []string{"--nb-address=ssl:1.2.3.4:6641", "--nb-client-privkey=/k"}, want: []string{"--nb-client-cert"}},
+		{name: "certificates of minutes", args: []string{"--cert-duration=5m"}, want: []string{"--cert-duration 5m0s", "10m"}},
 		{name: "gateway mode", args: []string{"--gateway-mode=host"}, want: []string{"gateway-mode", "shared, local"}},
 		{name: "no-SNAT destination", args: []string{"--no-snat-cidrs=192.0.2.1/24"}, want: []string{"no-snat-cidrs", "192.0.2.0/24"}},
 		{name: "no-SNAT family without pods", args: []string{"--no-snat-cidrs=2001:db8::/32"}, want: []string{"--no-snat-cidrs 2001:db8::/32", "no pool"}},
@@ -112,6 +114,9 @@ func TestNodeConfiguration(t *testing.T) {
 		"--sb-address=tcp:1.1.1.1:6642 --gateway-nexthop=fe80::1":            "--gateway-nexthop fe80::1",
 		"--sb-address=tcp:1.1.1.1:6642 --gateway-nexthop=1.1.1.1,1.1.1.2":    "",
 		"--sb-address=tcp:1.1.1.1:6642,tcp:1.1.1.2:6642 --encap-ip=fd00::12": "",
+		"--sb-address=ssl:1.1.1.1:6642":                                      "",
+		"--sb-address=ssl:1.1.1.1:6642 --cert-dir=":                          "--sb-client-privkey",
+		"--sb-address=ssl:1.1.1.1:6642 --sb-client-cert=/c":                  "--sb-client-privkey",
 	} {
 		fs := pflag.NewFlagSet("node", pflag.ContinueOnError)
 		c := AddNodeFlags(fs)
@@ -156,4 +161,24 @@ func FuzzClusterSubnet(f *testing.F) {
 			t.Errorf("%q became %v, which became %v (%v)", s, subnet, again, err)
 		}
 	})
+}
+
+func TestManagedCertificates(t *testing.T) {
+	for args, want := range map[string]struct {
+		managed bool
+		key     string
+	}{
+		"":                                {},
+		"--nb-address=ssl:[fd00::1]:6641": {true, "/etc/ovn/pki/ovnkube-master.pem"},
+		"--nb-address=ssl:[fd00::1]:6641 --cert-dir=/c":                                                  {true, "/c/ovnkube-master.pem"},
+		"--nb-address=ssl:1.1.1.1:6641 --nb-client-privkey=/k --nb-client-cert=/p --nb-client-cacert=/a": {false, "/k"},
+	} {
+		c, err := load(t, strings.Fields(args), nil, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if managed := c.Complete(); managed != want.managed || c.Northbound.PrivateKey != want.key {
+			t.Errorf("%q: managed %t, key %q, want %+v", args, managed, c.Northbound.PrivateKey, want)
+		}
+	}
 }

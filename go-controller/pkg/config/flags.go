@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -25,6 +26,7 @@ func AddMasterFlags(fs *pflag.FlagSet) *Master {
 	addDatabaseFlags(fs, "nb", "northbound", &c.Northbound)
 	addDatabaseFlags(fs, "sb", "southbound", &c.Southbound)
 	fs.StringVar(&c.Identity, "identity", c.Identity, "name of this replica in the leader election")
+	fs.DurationVar(&c.CertificateDuration, "cert-duration", 24*time.Hour, "how long certificates last that the master signs")
 	fs.IntVar(&c.ACLLoggingRateLimit, "acl-logging-rate-limit", 20, "messages a second that are logged about each rule of network policies, where namespaces ask for it")
 	c.JoinSubnets = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16"), netip.MustParsePrefix("fd98::/64")}
 	fs.Var(&prefixValue{target: &c.JoinSubnets[0], v4: true}, "gateway-v4-join-subnet", "IPv4 addresses of the join switch")
@@ -40,6 +42,7 @@ func AddNodeFlags(fs *pflag.FlagSet) *Node {
 	fs.StringVar(&c.NodeName, "node-name", hostname(), "name of the Kubernetes Node this agent serves")
 	fs.Var(&endpointsValue{target: &c.SouthboundRemote}, "sb-address", "southbound database, or its relays, for ovn-controller: comma separated unix:, tcp: or ssl: endpoints")
 	fs.BoolVar(&c.MonitorAll, "monitor-all", true, "let ovn-controller read all of the southbound database: cheaper for the server, dearer for the node")
+	addTLSFlags(fs, "sb", "southbound", &c.SouthboundFiles)
 	fs.StringVar(&c.GatewayInterface, "gateway-interface", "", "physical NIC behind the external bridge (default: that of the default route)")
 	fs.Var(&addrsValue{&c.GatewayNextHops}, "gateway-nexthop", "routers behind the external bridge, comma separated (default: those of the default routes)")
 	fs.Var(&choiceValue{target: &c.Netfilter, allowed: []string{names.NetfilterAuto, names.NetfilterNFTables, names.NetfilterIPTables}},
@@ -64,6 +67,7 @@ func addCommonFlags(fs *pflag.FlagSet, c *Common) {
 	fs.StringVar(&c.MetricsBindAddress, "metrics-bind-address", "", "ADDRESS:PORT that serves /metrics, /livez and /readyz")
 	fs.Var(&clusterSubnetsValue{&c.ClusterSubnets}, "cluster-subnets", "pod address pools, comma separated CIDR/HOSTPREFIX")
 	fs.Var(&prefixesValue{&c.ServiceCIDRs}, "k8s-service-cidrs", "service networks, comma separated, at most one a family")
+	fs.StringVar(&c.CertificateDir, "cert-dir", names.CertificateDir, "where the certificates are kept that the master signs, for ssl: endpoints; empty: none are asked for")
 	fs.IntVar(&c.MTU, "mtu", defaultMTU, "MTU of pods")
 	fs.Var(&choiceValue{target: &c.GatewayMode, allowed: []string{names.GatewayModeShared, names.GatewayModeLocal}},
 		"gateway-mode", "where pods' packets leave a node: shared (straight to the external bridge) or local (through the host's stack)")
@@ -77,9 +81,14 @@ func addCommonFlags(fs *pflag.FlagSet, c *Common) {
 func addDatabaseFlags(fs *pflag.FlagSet, prefix, name string, d *Database) {
 	d.Endpoints = []string{"unix:/var/run/ovn/ovn" + prefix + "_db.sock"}
 	fs.Var(&endpointsValue{target: &d.Endpoints}, prefix+"-address", name+" database: comma separated unix:, tcp: or ssl: endpoints")
-	fs.StringVar(&d.PrivateKey, prefix+"-client-privkey", "", "private key (PEM) for ssl: endpoints of the "+name+" database")
-	fs.StringVar(&d.Certificate, prefix+"-client-cert", "", "certificate (PEM) for ssl: endpoints of the "+name+" database")
-	fs.StringVar(&d.CACertificate, prefix+"-client-cacert", "", "CA certificate (PEM) for ssl: endpoints of the "+name+" database")
+	addTLSFlags(fs, prefix, name, &d.TLSFiles)
+}
+
+func addTLSFlags(fs *pflag.FlagSet, prefix, name string, f *TLSFiles) {
+	const instead = " database, in place of the managed one in --cert-dir"
+	fs.StringVar(&f.PrivateKey, prefix+"-client-privkey", "", "private key (PEM) for ssl: endpoints of the "+name+instead)
+	fs.StringVar(&f.Certificate, prefix+"-client-cert", "", "certificate (PEM) for ssl: endpoints of the "+name+instead)
+	fs.StringVar(&f.CACertificate, prefix+"-client-cacert", "", "CA certificate (PEM) for ssl: endpoints of the "+name+instead)
 }
 
 func hostname() string {

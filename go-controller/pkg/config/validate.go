@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
@@ -15,6 +16,9 @@ const (
 	minMTUv6 = 1280
 	maxMTU   = 65000
 )
+
+// minCertificateDuration is the least that CertificateSigningRequests may ask for (spec.expirationSeconds).
+const minCertificateDuration = 10 * time.Minute
 
 // named is a range of addresses with the flag that set it, for messages.
 type named struct {
@@ -36,8 +40,11 @@ func (c *Master) Validate() error {
 		named{"--gateway-v4-join-subnet", c.JoinSubnets[0]},
 		named{"--gateway-v6-join-subnet", c.JoinSubnets[1]})
 	errs = append(errs, overlaps(ranges)...)
-	errs = append(errs, c.Northbound.problems("nb")...)
-	errs = append(errs, c.Southbound.problems("sb")...)
+	errs = append(errs, c.Northbound.problems("nb", c.CertificateDir)...)
+	errs = append(errs, c.Southbound.problems("sb", c.CertificateDir)...)
+	if c.CertificateDuration < minCertificateDuration {
+		errs = append(errs, fmt.Errorf("--cert-duration %s is less than %s, the least that the API server takes", c.CertificateDuration, minCertificateDuration))
+	}
 	return errors.Join(errs...)
 }
 
@@ -50,6 +57,7 @@ func (c *Node) Validate() error {
 	if len(c.SouthboundRemote) == 0 {
 		errs = append(errs, errors.New("--sb-address is empty: ovn-controller needs the southbound database"))
 	}
+	errs = append(errs, c.SouthboundFiles.problems("sb", c.SouthboundRemote, c.CertificateDir)...)
 	if c.EncapPort < 1 || c.EncapPort > 65535 {
 		errs = append(errs, fmt.Errorf("--encap-port %d is not between 1 and 65535", c.EncapPort))
 	}
@@ -122,14 +130,21 @@ func (c *Common) ranges() []named {
 	return out
 }
 
-func (d *Database) problems(prefix string) []error {
+func (d *Database) problems(prefix, certDir string) []error {
 	if len(d.Endpoints) == 0 {
 		return []error{fmt.Errorf("--%s-address is empty", prefix)}
 	}
-	for _, e := range d.Endpoints {
-		if strings.HasPrefix(e, "ssl:") && (d.PrivateKey == "" || d.Certificate == "" || d.CACertificate == "") {
-			return []error{fmt.Errorf("--%s-address %s needs --%s-client-privkey, --%s-client-cert and --%s-client-cacert", prefix, e, prefix, prefix, prefix)}
-		}
+	return d.TLSFiles.problems(prefix, d.Endpoints, certDir)
+}
+
+// problems: either all three files are given, or none and there is a folder for managed ones.
+func (f TLSFiles) problems(prefix string, endpoints []string, certDir string) []error {
+	if f == (TLSFiles{}) && (certDir != "" || !usesTLS(endpoints)) {
+		return nil
+	}
+	if f.PrivateKey == "" || f.Certificate == "" || f.CACertificate == "" {
+		return []error{fmt.Errorf("--%[1]s-address %[2]s needs --cert-dir, or --%[1]s-client-privkey, --%[1]s-client-cert and --%[1]s-client-cacert",
+			prefix, strings.Join(endpoints, ","))}
 	}
 	return nil
 }

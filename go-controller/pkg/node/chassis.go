@@ -29,6 +29,8 @@ const (
 
 // chassisSettings are the external_ids by which ovn-controller learns who it is and where to connect. hasFlows
 // says that the integration bridge may carry traffic already.
+//
+// Keys whose values are not there yet are left out, see credentials.
 func chassisSettings(cfg config.Node, systemID, datapathType string, encap netip.Addr, hasFlows bool) map[string]string {
 	wait := noWaitBeforeClear
 	if hasFlows {

@@ -67,7 +67,7 @@ func Cleanup(ctx context.Context, cfg config.Node) error {
 
 // leavings are what is the agent's in the local database, apart from the external bridge.
 func leavings(s ovs.State) ovs.Desired {
-	d := ovs.Desired{AbsentExternalIDs: chassisKeys(), Capabilities: formerCapabilities(s)}
+	d := ovs.Desired{AbsentExternalIDs: chassisKeys(), AbsentSSL: true, Capabilities: formerCapabilities(s)}
 	for name, b := range s.Bridges {
 		if b.ExternalIDs[names.OwnerControllerKey] == names.ControllerName {
 			d.AbsentBridges = append(d.AbsentBridges, name)

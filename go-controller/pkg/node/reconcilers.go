@@ -102,10 +102,14 @@ func (a *Agent) reconcileChassis(ctx context.Context) error {
 		return err
 	}
 	desired.Ports = append(desired.Ports, lost...)
-	if _, err = ovs.Ensure(ctx, a.db, desired); err != nil && emptied {
-		a.facts.setEmptied(true)
+	incomplete := addCredentials(&desired, state, a.cfg)
+	if _, err = ovs.Ensure(ctx, a.db, desired); err != nil {
+		if emptied {
+			a.facts.setEmptied(true)
+		}
+		return err
 	}
-	return err
+	return incomplete
 }
 
 // defaultEncap is where the tunnels end when nobody has said it: at the address by which Kubernetes knows the node.

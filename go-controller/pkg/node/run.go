@@ -68,6 +68,9 @@ func (a *Agent) runAll(ctx context.Context, cancel context.CancelCauseFunc) erro
 	wg.Go(func() { cancel(nft.Watch(ctx, a.tableEvent)) })
 	wg.Go(func() { a.watchFlows(ctx) })
 	wg.Go(func() { a.guard().Run(ctx) })
+	if requester := a.requester(); requester != nil {
+		wg.Go(func() { requester.Run(ctx) })
+	}
 	a.node.OnChange(a.nodeEvent)
 	wg.Go(func() { a.node.Run(ctx, a.ownNode()) })
 	wg.Go(func() { a.runServices(ctx) })
@@ -185,6 +188,9 @@ func (a *Agent) databaseEvent(m model.Model) {
 		a.loops.uplink.Wake()
 		a.loops.chassis.Wake()
 		a.loops.mgmtport.Wake()
+		return
+	case *vswitchdb.SSL:
+		a.loops.chassis.Wake()
 		return
 	case *vswitchdb.Datapath: // ovs-vswitchd has written what it can
 		a.loops.chassis.Wake()

@@ -208,7 +208,7 @@ func (l *Lab) boot(ctx context.Context, o Options, p *progress) error {
 		{"start the lab", func(ctx context.Context) error { return l.startHypervisor(ctx, o.Self) }},
 		{"start control plane, outside host and nodes", l.startMachines},
 		{"API server ready", l.waitAPI},
-		{"rights of the components", l.applyRBAC},
+		{"rights, policies and authorities of the components", l.applyProduct},
 		{fmt.Sprintf("%d nodes registered", len(l.cfg.Nodes)), l.waitRegistered},
 	}
 	if l.cfg.Install == plan.InstallProcess {

@@ -177,8 +177,8 @@ func (l *Lab) untilNodes(ctx context.Context, component string, missing func(map
 	})
 }
 
-func (l *Lab) applyRBAC(ctx context.Context) error {
-	objs, err := manifests.RBAC()
+func (l *Lab) applyProduct(ctx context.Context) error {
+	objs, err := manifests.Product()
 	if err != nil {
 		return err
 	}

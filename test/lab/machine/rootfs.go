@@ -216,7 +216,7 @@ func (b *builder) ovnRoot(s *Spec) {
 	for _, d := range []string{"/proc", "/sys", "/dev", "/run", "/tmp"} {
 		b.bind(b.in(d), filepath.Join(OVNRootInside, d), true)
 	}
-	for _, d := range []string{"/etc/openvswitch", "/var/lib/openvswitch", "/var/lib/ovn", "/var/log/openvswitch", "/var/log/ovn"} {
+	for _, d := range []string{"/etc/openvswitch", "/etc/ovn", "/var/lib/openvswitch", "/var/lib/ovn", "/var/log/openvswitch", "/var/log/ovn"} {
 		b.mkdir(d, 0o755)
 		b.bind(b.in(d), filepath.Join(OVNRootInside, d), true)
 	}

@@ -5,22 +5,39 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
+	product "github.com/ovnkube/ovnkube/dist/manifests"
 	"github.com/ovnkube/ovnkube/test/lab/plan"
 )
-
-//go:embed rbac.yaml
-var rbac string
 
 //go:embed coredns.yaml
 var coreDNS string
 
-// RBAC returns the rights of the project's components.
-func RBAC() ([]*unstructured.Unstructured, error) { return parse(rbac) }
+// Product returns what the project's components need in Kubernetes: rights, admission policies, certificate authorities.
+func Product() ([]*unstructured.Unstructured, error) {
+	files, err := fs.Glob(product.Files, "*.yaml")
+	if err != nil {
+		return nil, err
+	}
+	var out []*unstructured.Unstructured
+	for _, file := range files {
+		text, err := fs.ReadFile(product.Files, file)
+		if err != nil {
+			return nil, err
+		}
+		objects, err := parse(string(text))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		out = append(out, objects...)
+	}
+	return out, nil
+}
 
 // CoreDNS returns the cluster's DNS.
 func CoreDNS(c *plan.Config) ([]*unstructured.Unstructured, error) {

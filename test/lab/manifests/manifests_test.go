@@ -23,9 +23,14 @@ func TestManifestsParse(t *testing.T) {
 			t.Errorf("%s: kinds %v", f, kinds)
 		}
 	}
-	objs, err := RBAC()
-	if err != nil || len(objs) != 6 {
-		t.Errorf("RBAC: %d objects, %v", len(objs), err)
+	objs, err := Product()
+	if err != nil || len(objs) == 0 {
+		t.Errorf("%d objects of the product, %v", len(objs), err)
+	}
+	for _, o := range objs {
+		if o.GetKind() == "" || o.GetName() == "" {
+			t.Errorf("an object without kind or name: %v", o.Object)
+		}
 	}
 }
 

@@ -98,10 +98,15 @@ func (f Family) APIServer() string {
 	return "https://" + netip.AddrPortFrom(f.ControlPlane()[0], APIPort).String()
 }
 
+// Southbound returns the address of the southbound database in OVS's notation.
+func (f Family) Southbound() string {
+	return "ssl:" + netip.AddrPortFrom(f.ControlPlane()[0], SBPort).String()
+}
+
 // Ports of the control plane.
 const (
 	APIPort = 6443
-	NBPort  = 6641
+	NBPort  = 6641 // of clusters only
 	SBPort  = 6642
 )
 

@@ -131,27 +131,49 @@ func (c *Config) scheduler() supervise.Component {
 	}}
 }
 
-// ovnDatabase creates the file of an OVN database, "nb" or "sb".
-func (c *Config) ovnDatabase(kind string) supervise.Command {
+// ovnDatabase creates a database; transaction, if there is one, is its first.
+func (c *Config) ovnDatabase(kind, transaction string) supervise.Command {
 	file := "/var/lib/ovn/ovn" + kind + "_db.db"
-	cmd := c.ovnCommand("/usr/bin/ovsdb-tool", "create", file, "/usr/share/ovn/ovn-"+kind+".ovsschema")
+	const create = `ovsdb-tool create "$0.new" "$1" && { test -z "$2" || ovsdb-tool transact "$0.new" "$2"; } && mv "$0.new" "$0"`
+	cmd := c.ovnCommand("/bin/sh", "-ec", create, file, "/usr/share/ovn/ovn-"+kind+".ovsschema", transaction)
 	cmd.Creates = file
 	return cmd
 }
 
-func (c *Config) ovnDB(name, kind string, port int) supervise.Component {
+// chassisAccess is the southbound database's listener for nodes, which may do what OVN's role for ovn-controller allows. As
+// "ovn-sbctl set-connection role=ovn-controller pssl:…" makes it.
+func (c *Config) chassisAccess() string {
 	listen := "0.0.0.0"
 	if c.Family.V6() {
 		listen = "[::]"
 	}
-	return supervise.Component{Name: name, Root: c.ovnRootInside(), Argv: []string{
+	return fmt.Sprintf(`["OVN_Southbound",
+		{"op": "insert", "table": "Connection", "uuid-name": "nodes",
+		 "row": {"target": "pssl:%d:%s", "role": "ovn-controller", "inactivity_probe": 60000}},
+		{"op": "insert", "table": "SB_Global", "row": {"connections": ["named-uuid", "nodes"]}}]`, SBPort, listen)
+}
+
+// southboundAccess are the flags by which ovsdb-server listens for nodes. The files are the master's to keep, and taken up when they come.
+func southboundAccess() []string {
+	return []string{
+		"--remote=db:OVN_Southbound,SB_Global,connections",
+		"--private-key=" + certInside + "/ovnkube-master.pem", "--certificate=" + certInside + "/ovnkube-master.pem",
+		"--ca-cert=" + certInside + "/client-ca.crt",
+	}
+}
+
+// certInside is where the product keeps certificates.
+const certInside = "/etc/ovn/pki"
+
+// ovnDB runs a database. What runs on the same machine reaches it by its socket.
+func (c *Config) ovnDB(name, kind string, access ...string) supervise.Component {
+	return supervise.Component{Name: name, Root: c.ovnRootInside(), Argv: append([]string{
 		"/usr/sbin/ovsdb-server", "/var/lib/ovn/ovn" + kind + "_db.db",
 		"--remote=punix:/var/run/ovn/ovn" + kind + "_db.sock",
-		fmt.Sprintf("--remote=ptcp:%d:%s", port, listen),
 		"--unixctl=/var/run/ovn/ovn" + kind + "_db.ctl",
 		"--pidfile=/var/run/ovn/ovn" + kind + "_db.pid",
 		"-vconsole:info", "-vsyslog:off", "-vfile:off",
-	}}
+	}, access...)}
 }
 
 func (c *Config) northd() supervise.Component {

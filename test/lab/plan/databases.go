@@ -32,7 +32,15 @@ func (c *Config) memberPrefixes() []netip.Prefix {
 	return out
 }
 
-// remotes are the endpoints of an OVN database on the network, as OVS and the product write them.
+// southbound are the endpoints for nodes. Clusters have no TLS yet.
+func (c *Config) southbound() string {
+	if c.clustered() {
+		return c.remotes(SBPort)
+	}
+	return c.Family.Southbound()
+}
+
+// remotes are the endpoints of a cluster's members on the network, as OVS and the product write them.
 func (c *Config) remotes(port uint16) string {
 	var out []string
 	for _, a := range c.members() {
@@ -73,12 +81,12 @@ func (c *Config) databaseSetup() []supervise.Command {
 	if c.clustered() {
 		return nil
 	}
-	return []supervise.Command{c.ovnDatabase("nb"), c.ovnDatabase("sb")}
+	return []supervise.Command{c.ovnDatabase("nb", ""), c.ovnDatabase("sb", c.chassisAccess())}
 }
 
 func (c *Config) databases() []supervise.Component {
 	if !c.clustered() {
-		return []supervise.Component{c.ovnDB(NBDB, "nb", NBPort), c.ovnDB(SBDB, "sb", SBPort)}
+		return []supervise.Component{c.ovnDB(NBDB, "nb"), c.ovnDB(SBDB, "sb", southboundAccess()...)}
 	}
 	var out []supervise.Component
 	for n, a := range c.members() {

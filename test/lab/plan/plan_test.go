@@ -47,14 +47,14 @@ func TestAddresses(t *testing.T) {
 		api, sb           string
 		dns               string
 	}{
-		{IPv4, "172.18.0.1", "172.18.0.12", "172.18.0.201", "https://172.18.0.1:6443", "tcp:172.18.0.1:6642", "172.30.0.10"},
-		{IPv6, "fd00:172:18::1", "fd00:172:18::12", "fd00:172:18::201", "https://[fd00:172:18::1]:6443", "tcp:[fd00:172:18::1]:6642", "fd02::a"},
+		{IPv4, "172.18.0.1", "172.18.0.12", "172.18.0.201", "https://172.18.0.1:6443", "ssl:172.18.0.1:6642", "172.30.0.10"},
+		{IPv6, "fd00:172:18::1", "fd00:172:18::12", "fd00:172:18::201", "https://[fd00:172:18::1]:6443", "ssl:[fd00:172:18::1]:6642", "fd02::a"},
 		{Dual, "172.18.0.1,fd00:172:18::1", "172.18.0.12,fd00:172:18::12", "172.18.0.201,fd00:172:18::201",
-			"https://172.18.0.1:6443", "tcp:172.18.0.1:6642", "172.30.0.10,fd02::a"},
+			"https://172.18.0.1:6443", "ssl:172.18.0.1:6642", "172.30.0.10,fd02::a"},
 	} {
 		t.Run(string(tc.family), func(t *testing.T) {
 			f := tc.family
-			got := []string{join(f.ControlPlane()), join(f.Node(2)), join(f.OutsideServer()), f.APIServer(), testConfig(f).remotes(SBPort), strings.Join(f.DNS(), ",")}
+			got := []string{join(f.ControlPlane()), join(f.Node(2)), join(f.OutsideServer()), f.APIServer(), testConfig(f).southbound(), strings.Join(f.DNS(), ",")}
 			if diff := cmp.Diff([]string{tc.cp, tc.node, tc.outside, tc.api, tc.sb, tc.dns}, got); diff != "" {
 				t.Errorf("addresses (-want +got):\n%s", diff)
 			}
@@ -69,9 +69,9 @@ func TestAddresses(t *testing.T) {
 
 func TestAgentGetsWhatTheLabIs(t *testing.T) {
 	for f, want := range map[Family][]string{
-		IPv4: {"--cluster-subnets=10.128.0.0/14/23", "--k8s-service-cidrs=172.30.0.0/16", "--sb-address=tcp:172.18.0.1:6642", "--node-name=node1"},
+		IPv4: {"--cluster-subnets=10.128.0.0/14/23", "--k8s-service-cidrs=172.30.0.0/16", "--sb-address=ssl:172.18.0.1:6642", "--node-name=node1"},
 		Dual: {"--cluster-subnets=10.128.0.0/14/23,fd01::/48/64", "--k8s-service-cidrs=172.30.0.0/16,fd02::/112"},
-		IPv6: {"--cluster-subnets=fd01::/48/64", "--sb-address=tcp:[fd00:172:18::1]:6642"},
+		IPv6: {"--cluster-subnets=fd01::/48/64", "--sb-address=ssl:[fd00:172:18::1]:6642"},
 	} {
 		argv := component(t, nodeSpec(t, testConfig(f)), NodeAgent).Argv
 		for _, w := range want {
@@ -136,7 +136,7 @@ func TestInstallNoneLeavesTheProjectOut(t *testing.T) {
 	}
 	for _, s := range []*machine.Spec{cp, nodeSpec(t, c)} {
 		for _, comp := range s.Components {
-			if strings.Contains(strings.Join(comp.Argv, " "), "ovnkube") {
+			if strings.Contains(comp.Argv[0], "ovnkube") {
 				t.Errorf("%s runs %s", s.Name, comp.Name)
 			}
 		}

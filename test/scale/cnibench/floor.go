@@ -29,12 +29,26 @@ func measureFloor(ctx context.Context, lab *cluster.Lab, node string, n int, atO
 	if atOnce {
 		mode = "at-once"
 	}
-	nb := fmt.Sprintf("tcp:%s:%d", lab.Family().ControlPlane()[0], plan.NBPort)
+	const port = 6641
+	// Nodes have no way to the northbound database. The tools get one, for as long as this takes.
+	listener := fmt.Sprintf("ptcp:%d:0.0.0.0", port)
+	if err := northbound(ctx, lab, "add-remote", listener); err != nil {
+		return floor{}, err
+	}
+	defer northbound(context.WithoutCancel(ctx), lab, "remove-remote", listener) //nolint:errcheck // the lab goes away soon
+	nb := fmt.Sprintf("tcp:%s:%d", lab.Family().ControlPlane()[0], port)
 	out, err := lab.Exec(ctx, node, "bash", "-c", floorScript, "floor", nb, node, strconv.Itoa(n), mode)
 	if err != nil {
 		return floor{}, fmt.Errorf("measure the floor: %w", err)
 	}
 	return parseFloor(out, n)
+}
+
+func northbound(ctx context.Context, lab *cluster.Lab, command, remote string) error {
+	if _, err := lab.Exec(ctx, plan.ControlPlane, "ovn-appctl", "-t", "/var/run/ovn/ovnnb_db.ctl", "ovsdb-server/"+command, remote); err != nil {
+		return fmt.Errorf("northbound database: %s %s: %w", command, remote, err)
+	}
+	return nil
 }
 
 // parseFloor reads a line for each port: three times in seconds with a fraction, from before ovn-nbctl, from before

@@ -10,6 +10,7 @@ import (
 	libovsdb "github.com/ovn-org/libovsdb/ovsdb"
 	"k8s.io/klog/v2"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/vswitchdb"
 )
@@ -101,6 +102,20 @@ func (b *builder) add(c Change) error {
 		return b.collect(b.api.Where(row).Mutate(row, model.Mutation{
 			Field: &row.Ports, Mutator: libovsdb.MutateOperationDelete, Value: []string{p.portUUID},
 		}))
+	case CreateSSL:
+		row := &vswitchdb.SSL{UUID: named("ssl", ""), ExternalIDs: map[string]string{names.OwnerControllerKey: names.ControllerName}}
+		fillSSL(row, c.SSL)
+		b.created = append(b.created, row)
+		root := b.root()
+		root.SSL = &row.UUID
+		return b.collect(b.api.Where(root).Update(root, &root.SSL))
+	case UpdateSSL:
+		row := &vswitchdb.SSL{UUID: b.state.sslUUID}
+		fillSSL(row, c.SSL)
+		return b.collect(b.api.Where(row).Update(row, &row.PrivateKey, &row.Certificate, &row.CaCert))
+	case DeleteSSL:
+		root := b.root() // the row goes with the last that refers to it
+		return b.collect(b.api.Where(root).Update(root, &root.SSL))
 	case SetCapabilities:
 		row := &vswitchdb.Datapath{UUID: b.state.datapathUUIDs[c.Name]}
 		return b.collect(b.api.Where(row).Mutate(row, replaceKeys(&row.Capabilities, c.Set, nil)...))
@@ -187,6 +202,10 @@ func (b *builder) updatePort(want Port) error {
 		fields = append(fields, &i.MTURequest)
 	}
 	return b.collect(b.api.Where(i).Update(i, fields...))
+}
+
+func fillSSL(row *vswitchdb.SSL, want *SSL) {
+	row.PrivateKey, row.Certificate, row.CaCert = want.PrivateKey, want.Certificate, want.CACert
 }
 
 func fill(i *vswitchdb.Interface, want Port) {

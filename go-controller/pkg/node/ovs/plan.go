@@ -16,6 +16,10 @@ type Desired struct {
 	// Capabilities of datapaths, by type, that others should believe in; the rest is what ovs-vswitchd found out. They
 	// are set once ovs-vswitchd has filled in its own.
 	Capabilities map[string]map[string]string
+	// SSL is what ovn-controller connects with; nil leaves it alone.
+	SSL *SSL
+	// AbsentSSL takes away what the agent has made of that.
+	AbsentSSL bool
 	// AbsentExternalIDs, AbsentPorts and AbsentBridges should not be there.
 	AbsentExternalIDs []string
 	AbsentPorts       []string
@@ -30,6 +34,7 @@ type Change struct {
 	// Bridge and Port are what to create or to change to.
 	Bridge Bridge
 	Port   Port
+	SSL    *SSL
 	// Set and Remove are keys of external_ids, or of capabilities.
 	Set    map[string]string
 	Remove []string
@@ -48,6 +53,9 @@ const (
 	UpdatePort
 	DeletePort
 	SetCapabilities
+	CreateSSL
+	UpdateSSL
+	DeleteSSL
 )
 
 // String describes the change for logs.
@@ -70,6 +78,12 @@ func (c Change) String() string {
 	case SetCapabilities:
 		return fmt.Sprintf("capabilities of datapath %s: %v", c.Name, c.Set)
 	}
+	if c.Kind == CreateSSL || c.Kind == UpdateSSL {
+		return "SSL: certificate " + c.SSL.Certificate
+	}
+	if c.Kind == DeleteSSL {
+		return "delete SSL"
+	}
 	return "unknown change"
 }
 
@@ -78,6 +92,14 @@ func Plan(s State, d Desired) []Change {
 	var out []Change
 	if c, ok := planExternalIDs(s, d); ok {
 		out = append(out, c)
+	}
+	switch {
+	case d.SSL != nil && s.SSL == nil:
+		out = append(out, Change{Kind: CreateSSL, SSL: d.SSL})
+	case d.SSL != nil && *s.SSL != *d.SSL:
+		out = append(out, Change{Kind: UpdateSSL, SSL: d.SSL})
+	case d.AbsentSSL && s.SSLOwned:
+		out = append(out, Change{Kind: DeleteSSL})
 	}
 	for _, name := range d.AbsentPorts {
 		if _, ok := s.Ports[name]; ok {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/vswitchdb"
 )
@@ -66,8 +67,16 @@ func (p PortState) ID() string { return p.interfaceUUID }
 // Attached tells whether ovs-vswitchd has the port in its datapath.
 func (p PortState) Attached() bool { return p.OFPort > 0 }
 
+// SSL is the row of the SSL table that the Open_vSwitch table refers to: what ovn-controller connects with.
+type SSL struct {
+	PrivateKey, Certificate, CACert string
+}
+
 // State is the part of the database that matters here.
 type State struct {
+	// SSL is nil where there is none. SSLOwned tells whether the agent has made it.
+	SSL      *SSL
+	SSLOwned bool
 	// ExternalIDs of the Open_vSwitch table's only row.
 	ExternalIDs map[string]string
 	Bridges     map[string]Bridge
@@ -76,6 +85,7 @@ type State struct {
 	Capabilities map[string]map[string]string
 
 	rootUUID      string
+	sslUUID       string
 	bridgeUUIDs   map[string]string
 	datapathUUIDs map[string]string
 }
@@ -98,7 +108,8 @@ func WithBridgeID(s State, bridge, id string) State {
 // Monitors are the tables and columns that State needs.
 func Monitors() []ovsdb.Monitor {
 	return []ovsdb.Monitor{
-		{Table: vswitchdb.OpenvSwitchTable, Columns: []string{"bridges", "datapaths", "external_ids"}},
+		{Table: vswitchdb.OpenvSwitchTable, Columns: []string{"bridges", "datapaths", "external_ids", "ssl"}},
+		{Table: vswitchdb.SSLTable},
 		{Table: vswitchdb.DatapathTable, Columns: []string{"capabilities"}},
 		{Table: vswitchdb.BridgeTable, Columns: []string{"name", "datapath_type", "fail_mode", "protocols", "other_config", "external_ids", "ports"}},
 		{Table: vswitchdb.PortTable, Columns: []string{"name", "interfaces"}},
@@ -114,11 +125,16 @@ func Observe(c *ovsdb.Client) State {
 	datapaths := ovsdb.Rows[vswitchdb.Datapath](c)
 	for uuid, root := range ovsdb.Rows[vswitchdb.OpenvSwitch](c) {
 		s.rootUUID, s.ExternalIDs, s.datapathUUIDs = uuid, root.ExternalIDs, root.Datapaths
+		s.sslUUID = deref(root.SSL)
 		for kind, datapath := range root.Datapaths {
 			if row := datapaths[datapath]; row != nil && len(row.Capabilities) > 0 {
 				s.Capabilities[kind] = row.Capabilities
 			}
 		}
+	}
+	if row := ovsdb.Rows[vswitchdb.SSL](c)[s.sslUUID]; row != nil {
+		s.SSL = &SSL{PrivateKey: row.PrivateKey, Certificate: row.Certificate, CACert: row.CaCert}
+		s.SSLOwned = row.ExternalIDs[names.OwnerControllerKey] == names.ControllerName
 	}
 	ports := ovsdb.Rows[vswitchdb.Port](c)
 	interfaces := ovsdb.Rows[vswitchdb.Interface](c)

@@ -1,0 +1,118 @@
+package certs
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/cert"
+	"k8s.io/klog/v2"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+)
+
+// Keys of the Secret.
+const (
+	nodeCertKey   = "node-ca.crt"
+	nodeKeyKey    = "node-ca.key"
+	masterCertKey = "master-ca.crt"
+	masterKeyKey  = "master-ca.key"
+)
+
+// Authorities are the two of a cluster.
+type Authorities struct {
+	Node, Master *Authority
+}
+
+// OpenAuthorities reads the authorities from their Secret, and makes them where the Secret is empty. Then it sees to it that the
+// ConfigMap has their certificates. Secret and ConfigMap must be there: the master may change these two, but not create any.
+func OpenAuthorities(ctx context.Context, client kubernetes.Interface, now time.Time) (Authorities, error) {
+	secret, err := client.CoreV1().Secrets(names.Namespace).Get(ctx, names.Authorities, metav1.GetOptions{})
+	if err != nil {
+		return Authorities{}, fmt.Errorf("secret %s/%s with the certificate authorities: %w", names.Namespace, names.Authorities, err)
+	}
+	if len(secret.Data) == 0 {
+		if secret, err = makeAuthorities(ctx, client, secret, now); err != nil {
+			return Authorities{}, err
+		}
+	}
+	var a Authorities
+	if a.Node, err = ParseAuthority(secret.Data[nodeCertKey], secret.Data[nodeKeyKey]); err == nil {
+		a.Master, err = ParseAuthority(secret.Data[masterCertKey], secret.Data[masterKeyKey])
+	}
+	if err != nil {
+		return Authorities{}, fmt.Errorf("secret %s/%s: %w (without data, it is filled anew)", names.Namespace, names.Authorities, err)
+	}
+	return a, a.publish(ctx, client, now)
+}
+
+// makeAuthorities fills the Secret. When another replica comes first, the conflict is an error, and the next try finds that one's.
+func makeAuthorities(ctx context.Context, client kubernetes.Interface, secret *corev1.Secret, now time.Time) (*corev1.Secret, error) {
+	secret = secret.DeepCopy()
+	secret.Data = map[string][]byte{}
+	for _, k := range []struct{ name, cert, key string }{
+		{"ovnkube-node-ca", nodeCertKey, nodeKeyKey}, {"ovnkube-master-ca", masterCertKey, masterKeyKey},
+	} {
+		a, err := NewAuthority(k.name, now)
+		if err != nil {
+			return nil, err
+		}
+		if secret.Data[k.cert], secret.Data[k.key], err = a.PEM(); err != nil {
+			return nil, err
+		}
+	}
+	out, err := client.CoreV1().Secrets(names.Namespace).Update(ctx, secret, metav1.UpdateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("write new certificate authorities to secret %s/%s: %w", names.Namespace, names.Authorities, err)
+	}
+	klog.InfoS("Made new certificate authorities", "secret", klog.KObj(out))
+	return out, nil
+}
+
+// publish writes the ConfigMap. Authorities before the present ones stay in it: what they have signed is still in use.
+func (a Authorities) publish(ctx context.Context, client kubernetes.Interface, now time.Time) error {
+	maps := client.CoreV1().ConfigMaps(names.Namespace)
+	m, err := maps.Get(ctx, names.Authorities, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("config map %s/%s for the certificate authorities: %w", names.Namespace, names.Authorities, err)
+	}
+	m = m.DeepCopy()
+	if m.Data == nil {
+		m.Data = map[string]string{}
+	}
+	changed := false
+	for key, authority := range map[string]*Authority{names.NodeAuthorityKey: a.Node, names.MasterAuthorityKey: a.Master} {
+		if bundle := bundle(authority, []byte(m.Data[key]), now); bundle != m.Data[key] {
+			m.Data[key], changed = bundle, true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	if _, err := maps.Update(ctx, m, metav1.UpdateOptions{}); err != nil && !apierrors.IsConflict(err) {
+		return fmt.Errorf("publish the certificate authorities: %w", err)
+	} else if err != nil { // another replica publishes the same, or an operator something else: look again
+		return a.publish(ctx, client, now)
+	}
+	return nil
+}
+
+// bundle is the authority's certificate and, after it, those of published that have not expired.
+func bundle(a *Authority, published []byte, now time.Time) string {
+	out := encode(a.certificate)
+	former, err := cert.ParseCertsPEM(published)
+	if err != nil {
+		return string(out) // nothing there that anybody could use
+	}
+	for _, c := range former {
+		if !c.Equal(a.certificate) && now.Before(c.NotAfter) && !bytes.Contains(out, encode(c)) {
+			out = append(out, encode(c)...)
+		}
+	}
+	return string(out)
+}
