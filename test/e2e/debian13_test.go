@@ -34,6 +34,7 @@ func TestDebian13(t *testing.T) {
 		{name: "Reachability", run: testReachability},
 		{name: "PacketSizes", run: testPacketSizes},
 		{name: "Policies", run: testPolicies, limit: 8 * time.Minute},
+		{name: "Security", run: testSecurity, limit: 3 * time.Minute},
 		{name: "IdleMasterRestart", run: testIdleMasterRestart},
 		{name: "NodeAddedAndRemoved", run: testNodeAddedAndRemoved, limit: 3 * time.Minute},
 		{name: "Drift", run: testDrift, limit: 3 * time.Minute},

@@ -1,0 +1,75 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"time"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/test/lab/plan"
+)
+
+// testCertificateRequests: the signer gives a node its own certificate and nobody else's.
+func testCertificateRequests(e *env) {
+	own, other := e.Nodes()[0], e.Nodes()[1]
+	client := []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageClientAuth}
+	both := append([]certificatesv1.KeyUsage{certificatesv1.UsageServerAuth}, client...)
+	for _, c := range []struct {
+		what, machine, component string
+		signer, chassis, name    string
+		usages                   []certificatesv1.KeyUsage
+		signed                   bool
+	}{
+		{"agent, its own", own, "ovnkube-node", names.NodeSigner, e.systemID(own), own, client, true},
+		{"kubelet, its own", own, "kubelet", names.NodeSigner, e.systemID(own), own, client, true},
+		{"agent, another's chassis", own, "ovnkube-node", names.NodeSigner, e.systemID(other), own, client, false},
+		{"agent, another's name", own, "ovnkube-node", names.NodeSigner, e.systemID(own), other, client, false},
+		{"agent, all of another's", own, "ovnkube-node", names.NodeSigner, e.systemID(other), other, client, false},
+		{"agent, a server's", own, "ovnkube-node", names.NodeSigner, e.systemID(own), own, both, false},
+		{"agent, the control plane's", own, "ovnkube-node", names.MasterSigner, "cp", own, both, false},
+		{"administrator, a node's", plan.ControlPlane, "admin", names.NodeSigner, e.systemID(own), own, client, false},
+	} {
+		requests := e.as(c.machine, c.component).CertificatesV1().CertificateSigningRequests()
+		csr, err := requests.Create(e.ctx, &certificatesv1.CertificateSigningRequest{
+			ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"},
+			Spec:       certificatesv1.CertificateSigningRequestSpec{SignerName: c.signer, Usages: c.usages, Request: e.request(c.chassis, c.name)},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			e.Errorf("%s: %v", c.what, err)
+			continue
+		}
+		e.eventually(10*time.Second, func() error {
+			csr, err = e.client.CertificatesV1().CertificateSigningRequests().Get(e.ctx, csr.Name, metav1.GetOptions{})
+			if err == nil && len(csr.Status.Certificate) == 0 && len(csr.Status.Conditions) == 0 {
+				err = fmt.Errorf("%s: no answer to %s", c.what, csr.Name)
+			}
+			return err
+		})
+		denied := len(csr.Status.Conditions) == 1 && csr.Status.Conditions[0].Type == certificatesv1.CertificateDenied
+		if denied == c.signed {
+			e.Errorf("%s: denied %t: %+v", c.what, denied, csr.Status.Conditions)
+		}
+	}
+}
+
+// request is a CertificateSigningRequest's content, with a key that is thrown away.
+func (e *env) request(commonName, dnsName string) []byte {
+	e.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	e.must(err)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
+		Subject: pkix.Name{CommonName: commonName}, DNSNames: []string{dnsName},
+	}, key)
+	e.must(err)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
+}
