@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
@@ -18,7 +20,11 @@ func withCertificates(ctx context.Context, cfg *config.Master, client kubernetes
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	requester := certs.NewRequester(client, certs.ForMaster(cfg.CertificateDir, cfg.Identity), nil)
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("the host's name, for its certificate: %w", err)
+	}
+	requester := certs.NewRequester(client, certs.ForMaster(cfg.CertificateDir, host), nil)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return certs.RunElected(ctx, client, cfg.Identity, cfg.CertificateDuration) })
 	group.Go(func() error { requester.Run(ctx); return nil })

@@ -32,12 +32,13 @@ func ForNode(dir, node string, chassis func() string) Wanted {
 	}
 }
 
-// ForMaster is what a host of the control plane asks for, for all that runs there: masters, ovn-northd, database servers.
-func ForMaster(dir, identity string) Wanted {
+// ForMaster is what a host of the control plane asks for, for all that runs there: masters, ovn-northd, database servers. Masters of one
+// host share it, whatever they are called.
+func ForMaster(dir, host string) Wanted {
 	return Wanted{
 		Signer: names.MasterSigner,
 		Template: func() *x509.CertificateRequest {
-			return &x509.CertificateRequest{Subject: pkix.Name{CommonName: identity}}
+			return &x509.CertificateRequest{Subject: pkix.Name{CommonName: host}}
 		},
 		Usages: []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth, certificatesv1.UsageClientAuth},
 		File:   filepath.Join(dir, names.MasterCertificateFile),
