@@ -61,7 +61,7 @@ func (e *env) clientOf(config *rest.Config) kubernetes.Interface {
 // withToken is a client with the token that an agent in a pod on the node has.
 func (e *env) withToken(node string) kubernetes.Interface {
 	e.Helper()
-	pod := newPod(names.Namespace, "agent", onNode(node))
+	pod := newPod(names.Namespace, "agent", onNode(node), hostNetwork)
 	pod.Spec.ServiceAccountName = "ovnkube-node"
 	created, err := e.client.CoreV1().Pods(names.Namespace).Create(e.ctx, pod, metav1.CreateOptions{})
 	e.must(err)
