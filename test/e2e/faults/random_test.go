@@ -18,7 +18,7 @@ const (
 	// calm is the longest time between two faults.
 	calm = 3 * time.Second
 	// settle is how long the cluster may take, after the last fault, to be as Kubernetes says.
-	settle = time.Minute
+	settle = 2 * time.Minute
 )
 
 // randomly brings faults about at random while pods, services and policies come and go, and looks at what is left.
@@ -44,17 +44,19 @@ func (h *harness) randomly(t *testing.T) {
 	t.Logf("MEASURED: Kubernetes, northbound database and packets agree %v after the last fault", time.Since(began).Round(time.Millisecond))
 	churn.clear(t)
 	began = time.Now()
+	var last string
 	must(t, eventually(h.ctx, settle, func() error {
 		now, err := h.count()
 		if err != nil {
 			return err
 		}
 		if d := now.Diff(before); d != "" {
+			last = d
 			return errors.New(d)
 		}
 		return nil
 	}))
-	t.Logf("MEASURED: nothing is left %v after the last deletion", time.Since(began).Round(time.Millisecond))
+	t.Logf("MEASURED: nothing is left %v after the last deletion; what was last:\n%s", time.Since(began).Round(time.Millisecond), last)
 	for _, twice := range owners.end() {
 		t.Error(twice)
 	}
