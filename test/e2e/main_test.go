@@ -94,6 +94,7 @@ func scenarios() []scenario {
 		{name: "TwoHundredPodsOnOneNode", run: testDensity, limit: 6 * time.Minute, only: []plan.Family{plan.IPv4, plan.Dual}},
 		{name: "IdleMasterRestart", run: testIdleMasterRestart},
 		{name: "ForeignRows", run: testForeignRows},
+		{name: "Security", run: testSecurity, limit: 3 * time.Minute},
 		{name: "Killed", run: testKilled, limit: 5 * time.Minute},
 		{name: "MasterDown", run: testMasterDown},
 		{name: "AgentDown", run: testAgentDown},
