@@ -15,15 +15,17 @@ import (
 	"github.com/ovnkube/ovnkube/test/scale/harness"
 )
 
-// policyRows follows the ACLs of the northbound database.
+// policyRows follows the ACLs and the pods' ports of the northbound database.
 type policyRows struct {
 	client *ovsdb.Client
 
 	mu sync.Mutex
 	// acls counts those of each policy, all those of anybody, in last when they were changed last.
-	acls    map[string]int
-	all     int
-	last    time.Time
+	acls map[string]int
+	all  int
+	last time.Time
+	// ports are those of pods.
+	ports   int
 	changed chan struct{}
 }
 
@@ -35,7 +37,10 @@ func watchPolicies(ctx context.Context, nb *harness.Database) (*policyRows, erro
 	p := &policyRows{acls: map[string]int{}, changed: make(chan struct{})}
 	p.client, err = ovsdb.Connect(ctx, ovsdb.Options{
 		Database: full.Name(), Model: full, Endpoints: []string{nb.Remote},
-		Monitors: []ovsdb.Monitor{{Table: nbdb.ACLTable, Columns: []string{"external_ids"}}},
+		Monitors: []ovsdb.Monitor{
+			{Table: nbdb.ACLTable, Columns: []string{"external_ids"}},
+			{Table: nbdb.LogicalSwitchPortTable, Columns: []string{"external_ids"}},
+		},
 		Handlers: []cache.EventHandler{&cache.EventHandlerFuncs{
 			AddFunc:    func(_ string, m model.Model) { p.count(m, 1) },
 			DeleteFunc: func(_ string, m model.Model) { p.count(m, -1) },
@@ -48,12 +53,19 @@ func watchPolicies(ctx context.Context, nb *harness.Database) (*policyRows, erro
 }
 
 func (p *policyRows) count(m model.Model, by int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer func() {
+		close(p.changed)
+		p.changed = make(chan struct{})
+	}()
+	if port, ok := m.(*nbdb.LogicalSwitchPort); ok && port.ExternalIDs[names.OwnerTypeKey] == names.OwnerPod {
+		p.ports += by
+	}
 	acl, ok := m.(*nbdb.ACL)
 	if !ok {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.all += by
 	p.last = time.Now()
 	if acl.ExternalIDs[names.OwnerTypeKey] == names.OwnerNetworkPolicy {
@@ -62,8 +74,6 @@ func (p *policyRows) count(m model.Model, by int) {
 			delete(p.acls, key)
 		}
 	}
-	close(p.changed)
-	p.changed = make(chan struct{})
 }
 
 // total is how many ACLs there are.
@@ -86,6 +96,23 @@ func (p *policyRows) wait(ctx context.Context, n int) (time.Time, error) {
 		case <-changed:
 		case <-ctx.Done():
 			return time.Time{}, fmt.Errorf("%d policies have ACLs, want %d: %w", have, n, context.Cause(ctx))
+		}
+	}
+}
+
+// waitPods waits until n pods have ports. What they are members of comes with them.
+func (p *policyRows) waitPods(ctx context.Context, n int) error {
+	for {
+		p.mu.Lock()
+		have, changed := p.ports, p.changed
+		p.mu.Unlock()
+		if have == n {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%d pods have ports, want %d: %w", have, n, context.Cause(ctx))
 		}
 	}
 }
