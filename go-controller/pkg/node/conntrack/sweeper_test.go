@@ -3,6 +3,7 @@ package conntrack
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -49,6 +50,7 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) flush(_ context.Context, stale func(Entry) bool) (ended []Entry, err error) {
+	defer w.again()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.looks = append(w.looks, time.Since(w.begun))
@@ -59,7 +61,6 @@ func (w *world) flush(_ context.Context, stale func(Entry) bool) (ended []Entry,
 		}
 		return yes
 	})
-	w.again()
 	return ended, w.err
 }
 
@@ -160,6 +161,8 @@ func TestStaleConnectionsComeAgain(t *testing.T) {
 				stale := entry(1, "172.30.0.10:53", "10.128.0.5:5353")
 				w.have, w.begun, w.err = []Entry{stale}, time.Now(), c.err
 				w.again = func() {
+					w.mu.Lock()
+					defer w.mu.Unlock()
 					if time.Since(w.begun) < c.until*time.Millisecond {
 						w.have = []Entry{stale}
 					}
@@ -176,6 +179,21 @@ func TestStaleConnectionsComeAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Where a look takes long and endpoints leave all the time, there are few looks.
+func TestLooksAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.again = func() { time.Sleep(500 * time.Millisecond) }
+		for i := range 600 {
+			w.endpoints("a", fmt.Sprintf("10.128.%d.%d", i/200, 3+i%200))
+			pass(100 * time.Millisecond)
+		}
+		if n := len(w.looked()); n < 10 || n > 12 {
+			t.Errorf("%d looks of half a second in a minute, want one in five seconds", n)
+		}
+	})
 }
 
 // An endpoint that moves from one slice to another, or comes back, keeps its clients.
