@@ -33,6 +33,7 @@ func TestDebian13(t *testing.T) {
 		{name: "OperatorsView", run: testOperatorsView},
 		{name: "Reachability", run: testReachability},
 		{name: "PacketSizes", run: testPacketSizes},
+		{name: "Spoofing", run: testSpoofing, limit: 4 * time.Minute},
 		{name: "Policies", run: testPolicies, limit: 8 * time.Minute},
 		{name: "Security", run: testSecurity, limit: 3 * time.Minute},
 		{name: "IdleMasterRestart", run: testIdleMasterRestart},
