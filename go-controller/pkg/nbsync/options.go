@@ -21,7 +21,7 @@ const (
 	defaultRetryMin      = time.Second
 	defaultRetryMax      = time.Minute
 	defaultMaxOps        = 5000
-	defaultMaxMembers    = 100000
+	defaultMaxMembers    = 10000
 	defaultMinOwners     = 1000
 	defaultMaxOwners     = 2000
 )
@@ -50,7 +50,7 @@ type Options struct {
 	// MaxOps is where a transaction of more than MinOwners is closed; one owner's operations always go together. Default 5,000.
 	MaxOps int
 	// MaxMembers is the same for values that are put into sets or taken out; all those of one set are one operation, whose cost for
-	// both sides grows with the set, too. Default 100,000.
+	// both sides grows with the set, too. Default 10,000.
 	MaxMembers int
 	// MinOwners is how many owners go into one transaction whatever it then holds, so that what was wanted at one time is written at one time. Default 1,000.
 	MinOwners int
