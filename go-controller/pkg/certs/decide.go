@@ -96,11 +96,6 @@ func decideMaster(spec *certificatesv1.CertificateSigningRequestSpec, request *x
 	if request.Subject.CommonName == "" {
 		return Grant{}, errors.New("the request has no common name")
 	}
-	for _, n := range rules.Nodes {
-		if n.Annotations[names.NodeChassisIDAnnotation] == request.Subject.CommonName {
-			return Grant{}, fmt.Errorf("common name %q is the chassis of node %s", request.Subject.CommonName, n.Name)
-		}
-	}
 	return Grant{Request: request, Profile: Profile{
 		CommonName: request.Subject.CommonName, Organization: "system:ovn-masters", DNSNames: request.DNSNames,
 		Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
