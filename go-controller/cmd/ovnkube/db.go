@@ -93,7 +93,7 @@ func newDBRunCommand() *cobra.Command {
 	fs.IntVar(&c.RaftPort, "raft-port", 0, "port for the other members (default 6643 for nb, 6644 for sb)")
 	fs.DurationVar(&c.ElectionTimer, "election-timer", ovndb.DefaultElectionTimer, "how long members wait for their leader before they elect another")
 	fs.StringVar(&c.ClusterID, "cluster-id", "", "the only cluster to belong to (default: that of the file, or of the other members)")
-	fs.BoolVar(&c.Convert, "convert-standalone", false, "make a standalone file the content of a new cluster")
+	fs.TextVar(&c.Convert, "convert-standalone", netip.Addr{}, "the member whose standalone file becomes the content of a new cluster; may be the same on all")
 	fs.Int64Var(&c.CompactBytes, "compact-bytes", ovndb.DefaultCompactBytes, "size of the file from which it is compacted whenever it has doubled")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		err := p.load(cmd.Flags())

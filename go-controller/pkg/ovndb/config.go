@@ -43,8 +43,8 @@ type Config struct {
 	ElectionTimer time.Duration
 	// ClusterID, when not empty, is the only cluster that this member may belong to.
 	ClusterID string
-	// Convert lets a standalone file become the cluster's first content.
-	Convert bool
+	// Convert, when set, is the member whose standalone file becomes the cluster's first content. It may be set alike on all members.
+	Convert netip.Addr
 	// CompactBytes is the size from which the file is compacted when it has doubled since the last time.
 	CompactBytes int64
 	// TLS makes all connections over the network TLS.
@@ -69,6 +69,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Clustered() && len(c.Members)%2 == 0 {
 		errs = append(errs, fmt.Errorf("--members names %d: an even number survives no more losses than one less, give 3 or 5", len(c.Members)))
+	}
+	if c.Convert.IsValid() && !slices.Contains(c.Members, c.Convert) {
+		errs = append(errs, fmt.Errorf("--convert-standalone %s is not among --members %v: name the member whose file becomes the cluster's content", c.Convert, c.Members))
 	}
 	if c.ElectionTimer < minElectionTimer || c.ElectionTimer > maxElectionTimer {
 		errs = append(errs, fmt.Errorf("--election-timer %s is not between %s and %s", c.ElectionTimer, minElectionTimer, maxElectionTimer))

@@ -32,29 +32,28 @@ type answer struct {
 	err       error
 }
 
-// decide tells what to do with the file. The answers are those of all other members.
+// decide tells what to do with the file. The answers are those of all other members; they count for a member without a file and for
+// one whose file is to be converted.
 //
 // A new cluster is made by the first member alone, and only when all others have answered that they have none: a first member that
-// lost its disk while others are away would make a second cluster, with which the first one's members never talk again.
+// lost its disk while others are away would make a second cluster, with which the first one's members never talk again. When a member
+// is named whose file is to be the content, it makes the cluster instead, and need not wait: the others may be lost for ever.
 func decide(c *Config, f File, answers []answer) (decision, error) {
-	if f.Exists {
-		return decideExisting(c, f)
-	}
 	switch {
-	case c.Convert:
-		return decision{}, fmt.Errorf("--convert-standalone: there is no file %s", c.Path())
+	case f.Exists:
+		return decideExisting(c, f, answers)
 	case !c.Clustered():
 		return decision{action: actionCreate}, nil
 	}
-	for _, a := range answers {
-		if a.err == nil && a.clusterID != "" {
-			if c.ClusterID != "" && a.clusterID != c.ClusterID {
-				return decision{}, fmt.Errorf("member %s belongs to cluster %s, not to --cluster-id %s", a.member, a.clusterID, c.ClusterID)
-			}
-			return decision{action: actionJoin, clusterID: a.clusterID}, nil
-		}
-	}
-	if c.LocalAddress != c.Members[0] || c.ClusterID != "" {
+	cluster, err := clusterOf(c, answers)
+	switch {
+	case err != nil:
+		return decision{}, err
+	case cluster != "":
+		return decision{action: actionJoin, clusterID: cluster}, nil
+	case c.Convert == c.LocalAddress:
+		return decision{}, fmt.Errorf("--convert-standalone: there is no file %s, and no other member that has a cluster answers", c.Path())
+	case c.LocalAddress != c.Members[0] || c.ClusterID != "" || c.Convert.IsValid():
 		return decision{action: actionJoin, clusterID: c.ClusterID}, nil
 	}
 	for _, a := range answers {
@@ -66,17 +65,33 @@ func decide(c *Config, f File, answers []answer) (decision, error) {
 	return decision{action: actionBootstrap}, nil
 }
 
-func decideExisting(c *Config, f File) (decision, error) {
+// clusterOf is the cluster that the others have; it is empty when none of those that answer has one.
+func clusterOf(c *Config, answers []answer) (string, error) {
+	var found answer
+	for _, a := range answers {
+		switch {
+		case a.err != nil || a.clusterID == "":
+		case c.ClusterID != "" && a.clusterID != c.ClusterID:
+			return "", fmt.Errorf("member %s belongs to cluster %s, not to --cluster-id %s", a.member, a.clusterID, c.ClusterID)
+		case found.clusterID != "" && a.clusterID != found.clusterID:
+			return "", fmt.Errorf("member %s belongs to cluster %s, member %s to %s: stop the members of one of them and put their files aside with \"ovnkube db reset %s\"",
+				found.member, found.clusterID, a.member, a.clusterID, c.Kind.Short)
+		default:
+			found = a
+		}
+	}
+	return found.clusterID, nil
+}
+
+func decideExisting(c *Config, f File, answers []answer) (decision, error) {
 	path := c.Path()
 	switch {
 	case f.Database != c.Kind.Database:
 		return decision{}, fmt.Errorf("%s is of %s, want %s", path, f.Database, c.Kind.Database)
 	case f.Clustered && !c.Clustered():
 		return decision{}, fmt.Errorf("%s is a member of a cluster: give --members, or make it standalone with \"ovnkube db recover %s\"", path, c.Kind.Short)
-	case !f.Clustered && c.Clustered() && !c.Convert:
-		return decision{}, fmt.Errorf("%s is standalone: give --convert-standalone on one member to make it the cluster's content, or put it aside with \"ovnkube db reset %s\"", path, c.Kind.Short)
 	case !f.Clustered && c.Clustered():
-		return decision{action: actionConvert}, nil
+		return decideConversion(c, answers)
 	case !f.Clustered:
 		return decision{action: actionStart}, nil
 	}
@@ -87,4 +102,23 @@ func decideExisting(c *Config, f File) (decision, error) {
 		return decision{}, fmt.Errorf("%s belongs to cluster %s, not to --cluster-id %s", path, f.ClusterID, c.ClusterID)
 	}
 	return decision{action: actionStart}, nil
+}
+
+// decideConversion is for a standalone file of a member of a cluster.
+func decideConversion(c *Config, answers []answer) (decision, error) {
+	aside := fmt.Sprintf("put it aside with \"ovnkube db reset %s\" and let the member join", c.Kind.Short)
+	switch {
+	case !c.Convert.IsValid():
+		return decision{}, fmt.Errorf("%s is standalone: give --convert-standalone=%s to make it the cluster's content, or %s", c.Path(), c.LocalAddress, aside)
+	case c.Convert != c.LocalAddress:
+		return decision{}, fmt.Errorf("%s is standalone, but the file of %s is to be the cluster's content: %s", c.Path(), c.Convert, aside)
+	}
+	cluster, err := clusterOf(c, answers)
+	switch {
+	case err != nil:
+		return decision{}, err
+	case cluster != "":
+		return decision{}, fmt.Errorf("%s is standalone, and other members have cluster %s already: %s", c.Path(), cluster, aside)
+	}
+	return decision{action: actionConvert}, nil
 }

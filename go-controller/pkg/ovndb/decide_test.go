@@ -30,10 +30,13 @@ func member(n int) Config {
 
 func TestDecide(t *testing.T) {
 	none, away := answer{member: members()[1]}, answer{member: members()[2], err: errors.New("connection refused")}
-	inA := answer{member: members()[2], clusterID: clusterA}
+	inA, inB := answer{member: members()[2], clusterID: clusterA}, answer{member: members()[1], clusterID: clusterB}
 	clustered := File{Exists: true, Database: "OVN_Northbound", Clustered: true, ClusterID: clusterA, LocalAddress: "tcp:10.0.0.1:6643"}
 	standalone := File{Exists: true, Database: "OVN_Northbound"}
 	edit := func(c Config, f func(*Config)) Config { f(&c); return c }
+	converting := func(n, converted int) Config {
+		return edit(member(n), func(c *Config) { c.Convert = members()[converted-1] })
+	}
 	for name, tc := range map[string]struct {
 		config  Config
 		file    File
@@ -55,10 +58,17 @@ func TestDecide(t *testing.T) {
 		"another cluster's file":                {config: edit(member(1), func(c *Config) { c.ClusterID = clusterB }), file: clustered, refusal: clusterB},
 		"another database's file":               {config: member(0), file: File{Exists: true, Database: "Open_vSwitch"}, refusal: "Open_vSwitch"},
 		"cluster to standalone":                 {config: member(0), file: clustered, refusal: "ovnkube db recover nb"},
-		"standalone to cluster":                 {config: member(1), file: standalone, refusal: "--convert-standalone"},
-		"standalone to cluster, on purpose":     {config: edit(member(1), func(c *Config) { c.Convert = true }), file: standalone, want: decision{action: actionConvert}},
-		"converted before":                      {config: edit(member(1), func(c *Config) { c.Convert = true }), file: clustered, want: decision{action: actionStart}},
-		"nothing to convert":                    {config: edit(member(1), func(c *Config) { c.Convert = true }), answers: []answer{none, none}, refusal: "no file"},
+		"standalone to cluster":                 {config: member(1), file: standalone, refusal: "--convert-standalone=10.0.0.1"},
+		"standalone to cluster, on purpose":     {config: converting(1, 1), file: standalone, want: decision{action: actionConvert}},
+		"converted before":                      {config: converting(1, 1), file: clustered, want: decision{action: actionStart}},
+		"nothing to convert":                    {config: converting(1, 1), answers: []answer{none, none}, refusal: "no file"},
+		"converted while others are lost":       {config: converting(1, 1), file: standalone, answers: []answer{away, away}, want: decision{action: actionConvert}},
+		"another has been converted":            {config: converting(1, 1), file: standalone, answers: []answer{away, inA}, refusal: "ovnkube db reset nb"},
+		"another is to be converted":            {config: converting(1, 2), file: standalone, answers: []answer{away, away}, refusal: "ovnkube db reset nb"},
+		"first, another is to be converted":     {config: converting(1, 2), answers: []answer{none, none}, want: decision{action: actionJoin}},
+		"converted before, its disk is new":     {config: converting(1, 1), answers: []answer{away, inA}, want: decision{action: actionJoin, clusterID: clusterA}},
+		"two clusters answer":                   {config: member(1), answers: []answer{inA, inB}, refusal: clusterB},
+		"two clusters answer, one is wanted":    {config: edit(member(1), func(c *Config) { c.ClusterID = clusterA }), answers: []answer{inA, inB}, refusal: clusterB},
 		"a member that has not joined yet":      {config: member(1), file: File{Exists: true, Database: "OVN_Northbound", Clustered: true, LocalAddress: "tcp:10.0.0.1:6643"}, want: decision{action: actionStart}},
 		"not joined, but its cluster is wanted": {config: edit(member(1), func(c *Config) { c.ClusterID = clusterB }), file: File{Exists: true, Database: "OVN_Northbound", Clustered: true, LocalAddress: "tcp:10.0.0.1:6643"}, want: decision{action: actionStart}},
 	} {
@@ -132,6 +142,7 @@ func TestConfig(t *testing.T) {
 		"election-timer":  func(c *Config) { c.ElectionTimer = time.Millisecond },
 		"belong together": func(c *Config) { c.TLS.PrivateKey = "/key" },
 		"port 0":          func(c *Config) { c.RaftPort = 0 },
+		"is not among":    func(c *Config) { c.Convert = netip.MustParseAddr("10.0.0.9") },
 	} {
 		c := member(3)
 		change(&c)

@@ -394,7 +394,7 @@ func TestQuorumLost(t *testing.T) {
 	if _, err := os.Stat(kept); err != nil {
 		t.Error(err)
 	}
-	c.configs[2].Convert = true
+	c.configs[2].Convert = c.configs[2].LocalAddress
 	c.start(2)
 	c.ready(2)
 	c.start(0, 1)
@@ -502,7 +502,7 @@ func TestConversionIsDeliberate(t *testing.T) {
 	if err := m.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "--convert-standalone") {
 		t.Fatalf("a standalone file was taken into a cluster: %v", err)
 	}
-	c.configs[1].Convert = true
+	c.configs[1].Convert = c.configs[1].LocalAddress
 	c.start(0, 1, 2)
 	c.ready(0, 1, 2)
 	c.counts(1, 3)

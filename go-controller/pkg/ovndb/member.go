@@ -87,7 +87,7 @@ func (m *Member) prepare(ctx context.Context) error {
 			return err
 		}
 		var answers []answer
-		if !f.Exists {
+		if !f.Exists || !f.Clustered && m.config.Convert.IsValid() {
 			answers = m.askOthers(ctx)
 		}
 		d, err := decide(&m.config, f, answers)
