@@ -3,6 +3,10 @@ package ovndb
 import (
 	"fmt"
 	"net/netip"
+
+	"github.com/ovn-org/libovsdb/ovsdb/serverdb"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 )
 
 // action is what a member does before its server is started.
@@ -30,6 +34,14 @@ type answer struct {
 	member    netip.Addr
 	clusterID string // empty: it has no cluster
 	err       error
+}
+
+// answerOf makes an answer of what a member's server says. A standalone one has no cluster, but it has content: it is no member yet.
+func answerOf(member netip.Addr, s ovsdb.ServerStatus, err error) answer {
+	if err == nil && s.Model != serverdb.DatabaseModelClustered {
+		err = fmt.Errorf("its server is %s: stop it, and convert its file with --convert-standalone=%s or put it aside", s.Model, member)
+	}
+	return answer{member: member, clusterID: s.ClusterID, err: err}
 }
 
 // decide tells what to do with the file. The answers are those of all other members; they count for a member without a file and for

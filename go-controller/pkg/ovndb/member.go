@@ -127,7 +127,7 @@ func (m *Member) askOthers(ctx context.Context) []answer {
 				return
 			}
 			status, err := ovsdb.Ask(ctx, m.config.endpoint(a), config, m.config.Kind.Database)
-			answers[i].clusterID, answers[i].err = status.ClusterID, err
+			answers[i] = answerOf(a, status, err)
 		})
 	}
 	wg.Wait()

@@ -1,0 +1,167 @@
+//go:build integration
+
+package ovndb
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
+)
+
+// More than half of the members are lost for ever: the survivor's file becomes a new cluster's content.
+func TestQuorumLost(t *testing.T) {
+	c := newCluster(t, 3)
+	c.start(0, 1, 2)
+	c.ready(0, 1, 2)
+	client := c.client()
+	c.write(client, "kept")
+	client.Close()
+	c.has(2, "kept")
+	for _, i := range []int{0, 1} {
+		c.stop(i)
+		c.wipe(i)
+	}
+	c.eventually("the survivor says that it has no leader", func() error {
+		err := c.running[2].Ready()
+		switch {
+		case err == nil:
+			return errors.New("it says nothing")
+		case !strings.Contains(err.Error(), "no leader"):
+			return fmt.Errorf("it says: %w", err)
+		}
+		return nil
+	})
+	if _, err := Recover(t.Context(), &c.configs[2]); err == nil || !strings.Contains(err.Error(), "runs") {
+		t.Fatalf("recovery of a member that runs: %v", err)
+	}
+	old, err := inspect(t.Context(), c.configs[2].Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := c.status(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.stop(2)
+	kept, err := Recover(t.Context(), &c.configs[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Error(err)
+	}
+	c.configs[2].Convert = c.configs[2].LocalAddress
+	c.start(2)
+	c.ready(2)
+	c.start(0, 1)
+	c.ready(0, 1, 2)
+	c.counts(0, 3)
+	if now, err := inspect(t.Context(), c.configs[2].Path()); err != nil || now.ClusterID == old.ClusterID {
+		t.Errorf("cluster %s, was %s: %v", now.ClusterID, old.ClusterID, err)
+	}
+	// Or ovn-controller and ovn-northd take the new cluster for a stale one.
+	if after, err := c.status(0); err != nil || after.LogFirst <= before.LogNext {
+		t.Errorf("the new cluster's log begins at %d, the old one's had reached %d: %v", after.LogFirst, before.LogNext, err)
+	}
+	c.has(0, "kept")
+	c.write(c.client(), "new")
+}
+
+func TestBackupAndRestore(t *testing.T) {
+	for _, size := range []int{0, 3} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			c := newCluster(t, size)
+			for i := range c.configs {
+				c.start(i)
+			}
+			for i := range c.configs {
+				c.ready(i)
+			}
+			if s, err := Look(t.Context(), &c.configs[0]); err != nil || (s.Status == "standalone") != (size == 0) {
+				t.Errorf("the status is %+v: %v", s, err)
+			}
+			client := c.client()
+			c.write(client, "saved")
+			leader, follower := 0, 0
+			if size > 0 {
+				leader = c.leader()
+				follower = (leader + 1) % size
+			}
+			c.has(follower, "saved") // it may lag behind
+			file := filepath.Join(t.TempDir(), "backup")
+			if err := Backup(t.Context(), &c.configs[follower], file); err != nil {
+				t.Fatal(err)
+			}
+			c.write(client, "later")
+			if err := Restore(t.Context(), &c.configs[leader], file); err != nil {
+				t.Fatal(err)
+			}
+			c.eventually("the later switch is gone", func() error {
+				rows := ovsdb.Rows[nbdb.LogicalSwitch](client)
+				if len(rows) != 1 {
+					return fmt.Errorf("%d switches", len(rows))
+				}
+				return nil
+			})
+			c.has(leader, "saved")
+			sb := c.configs[leader]
+			sb.Kind = SB()
+			if err := Restore(t.Context(), &sb, file); err == nil {
+				t.Error("a northbound backup was taken for a southbound one")
+			}
+		})
+	}
+}
+
+func TestConversionIsDeliberate(t *testing.T) {
+	c := newCluster(t, 3)
+	alone := c.configs[1]
+	alone.Members = nil
+	if err := create(t.Context(), &alone, decision{action: actionCreate}); err != nil {
+		t.Fatal(err)
+	}
+	m, err := NewMember(c.configs[1], MemberOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "--convert-standalone") {
+		t.Fatalf("a standalone file was taken into a cluster: %v", err)
+	}
+	c.configs[1].Convert = c.configs[1].LocalAddress
+	c.start(0, 1, 2)
+	c.ready(0, 1, 2)
+	c.counts(1, 3)
+}
+
+// A standalone server that is to become a member is full of data: as long as it is up the first member makes no cluster.
+func TestStandaloneServerIsNoAnswer(t *testing.T) {
+	c := newCluster(t, 3)
+	members := c.configs[1].Members
+	c.configs[1].Members = nil
+	c.start(1)
+	c.ready(1)
+	c.write(c.client(), "kept")
+	c.start(2, 0)
+	c.eventually("the first member waits", func() error {
+		f, err := inspect(t.Context(), c.configs[0].Path())
+		switch why := c.running[0].Ready(); {
+		case err != nil || f.Exists:
+			t.Fatalf("the first member did not wait: %+v, %v", f, err)
+		case !strings.Contains(fmt.Sprint(why), "is standalone"):
+			return why
+		}
+		return nil
+	})
+	c.stop(1)
+	c.configs[1].Members, c.configs[1].Convert = members, members[1]
+	c.start(1)
+	c.ready(0, 1, 2)
+	c.counts(0, 3)
+	c.has(0, "kept")
+}
