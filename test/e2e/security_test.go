@@ -134,6 +134,7 @@ func (e *env) checkAgent(c kubernetes.Interface, own, other string) {
 		{"own Node, somebody else's annotation", false, node(own, annotation("example.com/a", "b"))},
 		{"own Node, another chassis", false, node(own, annotation(names.NodeChassisIDAnnotation, e.systemID(other)))},
 		{"own Node, no chassis", false, node(own, annotation(names.NodeChassisIDAnnotation, nil))},
+		{"own Node, the chassis it has a certificate for", false, node(own, annotation(names.NodeCertifiedChassisAnnotation, e.systemID(other)))},
 		{"own Node, a label", false, node(own, map[string]any{"labels": map[string]any{"a": "b"}})},
 		{"another Node", false, node(other, annotation(names.HostCIDRsAnnotation, `["192.0.2.1/24"]`))},
 		{"a Node's specification", false, func() error {

@@ -21,6 +21,8 @@ var ErrWait = errors.New("waiting for the node")
 type Grant struct {
 	Profile Profile
 	Request *x509.CertificateRequest
+	// Node is whose chassis the certificate is for; nil for the control plane.
+	Node *kube.Node
 }
 
 // Rules are what Decide judges by.
@@ -77,10 +79,11 @@ func decideNode(spec *certificatesv1.CertificateSigningRequestSpec, request *x50
 	if err := usages(spec.Usages, certificatesv1.UsageClientAuth); err != nil {
 		return Grant{}, err
 	}
-	if err := ownsChassis(nodes, node, request.Subject.CommonName); err != nil {
+	owner, err := ownsChassis(nodes, node, request.Subject.CommonName)
+	if err != nil {
 		return Grant{}, err
 	}
-	return Grant{Request: request, Profile: Profile{
+	return Grant{Request: request, Node: owner, Profile: Profile{
 		CommonName: request.Subject.CommonName, Organization: names.NodeAgentGroup, DNSNames: []string{node},
 		Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}}, nil
@@ -136,32 +139,36 @@ func usages(asked []certificatesv1.KeyUsage, allowed ...certificatesv1.KeyUsage)
 	return nil
 }
 
-// ownsChassis: a Node may change its annotation only once (an admission policy sees to that), so of two Nodes that name the
-// same chassis the older one has it.
-func ownsChassis(nodes []*kube.Node, node, chassis string) error {
-	i := slices.IndexFunc(nodes, func(n *kube.Node) bool { return n.Name == node })
+// ownsChassis: a Node may change its annotation only once (an admission policy sees to that), but an old one may do so later than
+// a young one. So the chassis belongs to the Node that has had a certificate for it; where two claim it and none has, somebody must decide.
+func ownsChassis(nodes []*kube.Node, name, chassis string) (*kube.Node, error) {
+	i := slices.IndexFunc(nodes, func(n *kube.Node) bool { return n.Name == name })
 	if i < 0 {
-		return fmt.Errorf("%w: there is no Node %s", ErrWait, node)
+		return nil, fmt.Errorf("%w: there is no Node %s", ErrWait, name)
 	}
 	own := nodes[i]
 	switch id := own.Annotations[names.NodeChassisIDAnnotation]; id {
 	case "":
-		return fmt.Errorf("%w: Node %s has no annotation %s", ErrWait, node, names.NodeChassisIDAnnotation)
+		return nil, fmt.Errorf("%w: Node %s has no annotation %s", ErrWait, name, names.NodeChassisIDAnnotation)
 	case chassis:
 	default:
-		return fmt.Errorf("common name %q is not the chassis of node %s, which is %q (annotation %s)", chassis, node, id, names.NodeChassisIDAnnotation)
+		return nil, fmt.Errorf("common name %q is not the chassis of node %s, which is %q (annotation %s)", chassis, name, id, names.NodeChassisIDAnnotation)
 	}
 	for _, n := range nodes {
-		if n != own && n.Annotations[names.NodeChassisIDAnnotation] == chassis && older(n, own) {
-			return fmt.Errorf("chassis %q is that of node %s already: give node %s a system-id of its own", chassis, n.Name, node)
+		switch {
+		case n == own:
+		case hasHad(n, chassis):
+			return nil, fmt.Errorf("chassis %q is that of node %s already (annotation %s): give node %s a system-id of its own",
+				chassis, n.Name, names.NodeCertifiedChassisAnnotation, name)
+		case n.Annotations[names.NodeChassisIDAnnotation] == chassis && !hasHad(own, chassis):
+			return nil, fmt.Errorf("nodes %s and %s both say that they are chassis %q: give one a system-id of its own and remove its annotation %s",
+				name, n.Name, chassis, names.NodeChassisIDAnnotation)
 		}
 	}
-	return nil
+	return own, nil
 }
 
-func older(a, b *kube.Node) bool {
-	if a.Created.Equal(b.Created) {
-		return a.Name < b.Name
-	}
-	return a.Created.Before(b.Created)
+// hasHad tells whether the Node has had a certificate for the chassis.
+func hasHad(n *kube.Node, chassis string) bool {
+	return n.Annotations[names.NodeCertifiedChassisAnnotation] == chassis
 }

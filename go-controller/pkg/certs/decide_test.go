@@ -46,6 +46,11 @@ func node(name, chassis string, created int64) *kube.Node {
 	return n
 }
 
+func certified(n *kube.Node, chassis string) *kube.Node {
+	n.Annotations[names.NodeCertifiedChassisAnnotation] = chassis
+	return n
+}
+
 func encodeRequest(t *testing.T, template *x509.CertificateRequest) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -99,8 +104,17 @@ func TestWhoGetsWhichCertificate(t *testing.T) {
 		{name: "no client usage", change: func(a *asked) { a.spec.Usages = a.spec.Usages[:1] }, refuse: "missing"},
 		{name: "no Node yet", change: func(a *asked) { a.nodes = nil }, wait: true},
 		{name: "no chassis yet", change: func(a *asked) { a.nodes = []*kube.Node{node("n1", "", 1)} }, wait: true},
-		{name: "a chassis that an older node has", change: func(a *asked) { a.nodes[1] = node("n2", "chassis1", 1) }, refuse: "that of node n2"},
-		{name: "a chassis that a younger node claims", change: func(a *asked) { a.nodes[1] = node("n2", "chassis1", 3) }},
+		{name: "the chassis it has had before, which an older node claims", change: func(a *asked) {
+			a.nodes = []*kube.Node{certified(node("n1", "chassis1", 2), "chassis1"), node("n2", "chassis1", 1)}
+		}},
+		{name: "a chassis that a younger node has had before", change: func(a *asked) {
+			a.nodes[1] = certified(node("n2", "chassis1", 3), "chassis1")
+		}, refuse: "that of node n2"},
+		{name: "a chassis that a node has had which says another one now", change: func(a *asked) {
+			a.nodes[1] = certified(node("n2", "chassis2", 1), "chassis1")
+		}, refuse: "that of node n2"},
+		{name: "another chassis than before", change: func(a *asked) { certified(a.nodes[0], "chassis0") }},
+		{name: "a chassis that two claim", change: func(a *asked) { a.nodes[1] = node("n2", "chassis1", 3) }, refuse: "n1 and n2 both"},
 		{name: "other signer", change: func(a *asked) { a.spec.SignerName = "example.com/x" }, refuse: "another's"},
 		{name: "master", change: master},
 		{name: "agent in the master's place", change: func(a *asked) { master(a); a.spec.Username = "system:ovn-node:n1" }, refuse: `not "boss"`},

@@ -35,6 +35,7 @@ type Signer struct {
 	client   kubernetes.Interface
 	validity time.Duration
 	nodes    *kube.Mirror[*kube.Node]
+	patcher  kube.Patcher
 	queue    workqueue.TypedRateLimitingInterface[string]
 
 	mu sync.Mutex
@@ -45,7 +46,7 @@ type Signer struct {
 // NewSigner connects nothing yet. validity is how long certificates last; requests may ask for less.
 func NewSigner(client kubernetes.Interface, validity time.Duration) *Signer {
 	s := &Signer{
-		client: client, validity: validity, nodes: kube.NewNodeMirror(), waiting: map[string]bool{},
+		client: client, validity: validity, nodes: kube.NewNodeMirror(), patcher: kube.NewPatcher(client.CoreV1()), waiting: map[string]bool{},
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](retryMin, retryMax)),
 	}
 	s.nodes.OnChange(func(string, *kube.Node, *kube.Node) { s.retryWaiting() })
@@ -187,6 +188,9 @@ func (s *Signer) answer(ctx context.Context, csr *certificatesv1.CertificateSign
 		_, err := requests.UpdateApproval(ctx, csr.Name, csr, metav1.UpdateOptions{})
 		return err
 	}
+	if err := s.remember(ctx, grant); err != nil {
+		return err
+	}
 	if condition(csr, certificatesv1.CertificateApproved) == nil {
 		conclude(csr, certificatesv1.CertificateApproved, "RequesterIsHolder", "the requester is who the certificate will be for")
 		if csr, err = requests.UpdateApproval(ctx, csr.Name, csr, metav1.UpdateOptions{}); err != nil {
@@ -204,6 +208,18 @@ func (s *Signer) answer(ctx context.Context, csr *certificatesv1.CertificateSign
 		return fmt.Errorf("hand out the certificate: %w", err)
 	}
 	klog.InfoS("Certificate signed", "name", csr.Name, "user", csr.Spec.Username, "commonName", grant.Profile.CommonName)
+	return nil
+}
+
+// remember writes to the Node, before there is a certificate, which chassis it has one for.
+func (s *Signer) remember(ctx context.Context, grant Grant) error {
+	if grant.Node == nil || hasHad(grant.Node, grant.Profile.CommonName) {
+		return nil
+	}
+	err := s.patcher.PatchNode(ctx, grant.Node.Ref(), map[string]string{names.NodeCertifiedChassisAnnotation: grant.Profile.CommonName})
+	if err != nil { // not wrapped: that a Node is not found, or has changed, does not end the request
+		return fmt.Errorf("remember the chassis: %s", err.Error())
+	}
 	return nil
 }
 

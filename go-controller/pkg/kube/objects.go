@@ -94,7 +94,7 @@ type Node struct {
 // nodeAnnotations are kept of a node's annotations.
 var nodeAnnotations = []string{
 	names.NodeSubnetsAnnotation, names.NodeIDAnnotation, names.NodeChassisIDAnnotation, names.HostCIDRsAnnotation,
-	names.NodeMgmtPortMACAnnotation, names.L3GatewayConfigAnnotation,
+	names.NodeMgmtPortMACAnnotation, names.L3GatewayConfigAnnotation, names.NodeCertifiedChassisAnnotation,
 }
 
 // Key is the node's name.

@@ -35,6 +35,9 @@ const (
 	TokenNodeExtra = "authentication.kubernetes.io/node-name"
 )
 
+// NodeCertifiedChassisAnnotation is on Nodes: the master's memory of the chassis for which that Node has had a certificate.
+const NodeCertifiedChassisAnnotation = "k8s.ovn.org/node-certified-chassis"
+
 // Files in a certificate folder. Key and certificate share a file, so that both are replaced at once.
 const (
 	NodeCertificateFile   = "ovnkube-node.pem"
