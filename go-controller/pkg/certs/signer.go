@@ -183,10 +183,7 @@ func (s *Signer) answer(ctx context.Context, csr *certificatesv1.CertificateSign
 	s.mu.Unlock()
 	requests := s.client.CertificatesV1().CertificateSigningRequests()
 	if err != nil {
-		klog.InfoS("Certificate denied", "name", csr.Name, "user", csr.Spec.Username, "reason", err.Error())
-		conclude(csr, certificatesv1.CertificateDenied, "NotAllowed", err.Error())
-		_, err := requests.UpdateApproval(ctx, csr.Name, csr, metav1.UpdateOptions{})
-		return err
+		return s.refuse(ctx, csr, err)
 	}
 	if err := s.remember(ctx, grant); err != nil {
 		return err
@@ -208,6 +205,24 @@ func (s *Signer) answer(ctx context.Context, csr *certificatesv1.CertificateSign
 		return fmt.Errorf("hand out the certificate: %w", err)
 	}
 	klog.InfoS("Certificate signed", "name", csr.Name, "user", csr.Spec.Username, "commonName", grant.Profile.CommonName)
+	return nil
+}
+
+// refuse tells the requester why. What somebody has approved can no longer be denied: it has failed.
+func (s *Signer) refuse(ctx context.Context, csr *certificatesv1.CertificateSigningRequest, reason error) error {
+	klog.InfoS("Certificate denied", "name", csr.Name, "user", csr.Spec.Username, "reason", reason.Error())
+	requests := s.client.CertificatesV1().CertificateSigningRequests()
+	var err error
+	if condition(csr, certificatesv1.CertificateApproved) == nil {
+		conclude(csr, certificatesv1.CertificateDenied, "NotAllowed", reason.Error())
+		_, err = requests.UpdateApproval(ctx, csr.Name, csr, metav1.UpdateOptions{})
+	} else {
+		conclude(csr, certificatesv1.CertificateFailed, "NotAllowed", reason.Error())
+		_, err = requests.UpdateStatus(ctx, csr, metav1.UpdateOptions{})
+	}
+	if err != nil {
+		return fmt.Errorf("refuse: %w", err)
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package certs
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -77,5 +78,33 @@ func TestCertificateIsRememberedBeforeItIsSigned(t *testing.T) {
 	}
 	if len(written.made) != 2 || written.made[1][names.NodeCertifiedChassisAnnotation] != "chassis1" {
 		t.Errorf("written to the Node: %v", written.made)
+	}
+}
+
+// The API server takes no denial of what somebody has approved.
+func TestRefusalOfAnApprovedRequest(t *testing.T) {
+	for approved, want := range map[bool]certificatesv1.RequestConditionType{
+		false: certificatesv1.CertificateDenied, true: certificatesv1.CertificateFailed,
+	} {
+		s, c, _, a := signing(t)
+		csr := request(t, c, func(csr *certificatesv1.CertificateSigningRequest) {
+			csr.Spec.Groups = nil
+			if approved {
+				conclude(csr, certificatesv1.CertificateApproved, "Test", "")
+			}
+		})
+		if err := s.answer(t.Context(), csr.DeepCopy(), a, "boss"); err != nil {
+			t.Fatal(err)
+		}
+		var through []string
+		for _, action := range c.Actions() {
+			if action.Matches("update", "certificatesigningrequests") {
+				through = append(through, action.GetSubresource())
+			}
+		}
+		path := map[bool]string{false: "approval", true: "status"}[approved]
+		if condition(answered(t, c, csr.Name), want) == nil || !slices.Equal(through, []string{path}) {
+			t.Errorf("approved before %t: %+v through %v, want %s through %s", approved, answered(t, c, csr.Name).Status.Conditions, through, want, path)
+		}
 	}
 }
