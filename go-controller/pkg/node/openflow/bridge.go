@@ -21,6 +21,8 @@ const (
 	openflow = "--protocols=OpenFlow14"
 	// timeout is how long, in seconds, an answer of ovs-vswitchd may take.
 	timeout = "--timeout=10"
+	// slowTimeout is for what reads or writes all flows of a bridge, of which there may be hundreds of thousands.
+	slowTimeout = "--timeout=60"
 	// differs is how diff-flows ends when there is a difference.
 	differs = 2
 )

@@ -1,6 +1,7 @@
 package openflow
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,9 @@ const (
 	// coming may not have been told.
 	firstGuardPause = 5 * time.Millisecond
 	guardPause      = time.Second
+	// copyPause and maxCopyPause are after copies that have failed, one after the other.
+	copyPause    = time.Second
+	maxCopyPause = time.Minute
 )
 
 // Guard keeps a copy of all that a controller has written to a bridge. When ovs-vswitchd has been started anew, it gives the
@@ -132,6 +136,11 @@ type guarding struct {
 	// changed is since when changes have not been copied; copied is when copying ended, cost the processor's time for it.
 	changed, copied time.Time
 	cost            time.Duration
+	// learned are tables in which the flows that were given back make flows.
+	learned []int
+	// pause is after a copy that failed, and complaint why; 0 and empty after another.
+	pause     time.Duration
+	complaint string
 }
 
 // giveBack fills an empty bridge.
@@ -143,7 +152,11 @@ func (s *guarding) giveBack(ctx context.Context) error {
 	}
 	if has > 0 {
 		given, err := s.flowCount(ctx, s.marks())
-		s.given = given > 0
+		if s.given = given > 0; s.given { // by an agent that has ended
+			if saved, err := readSnapshot(s.File); err == nil {
+				s.learns(saved)
+			}
+		}
 		return err
 	}
 	saved, err := readSnapshot(s.File)
@@ -156,6 +169,7 @@ func (s *guarding) giveBack(ctx context.Context) error {
 	if err := s.fits(ctx, saved); err != nil {
 		return err
 	}
+	s.learns(saved)
 	if err := s.restore(ctx, saved); err != nil {
 		s.Interfered() // the controller has come in between, or what it will not know of is left half done
 		return err
@@ -163,6 +177,12 @@ func (s *guarding) giveBack(ctx context.Context) error {
 	s.given = true
 	klog.InfoS("Gave back the bridge's flows", "bridge", s.Name, "flows", len(saved.flows), "groups", len(saved.groups), "took", time.Since(began))
 	return nil
+}
+
+// learns takes in which tables the flows make flows: these say nothing of the controller.
+func (s *guarding) learns(from *snapshot) {
+	s.learned = from.learned()
+	s.news.without(s.learned)
 }
 
 // keep copies the flows when they have changed, until the bridge goes away.
@@ -174,7 +194,7 @@ func (s *guarding) keep(ctx context.Context) error {
 			if limit := s.changed.Add(overdue); at.After(limit) {
 				at = limit
 			}
-			if pause := s.copied.Add(copyShare * s.cost); at.Before(pause) {
+			if pause := s.copied.Add(max(copyShare*s.cost, s.pause)); at.Before(pause) {
 				at = pause
 			}
 			due = time.After(time.Until(at))
@@ -185,10 +205,23 @@ func (s *guarding) keep(ctx context.Context) error {
 		case <-s.news.wake:
 			s.hear(s.news.take())
 		case <-due:
-			if err := s.copy(ctx); err != nil {
-				return err
-			}
+			s.failed(ctx, s.copy(ctx))
 		}
+	}
+}
+
+// failed has a copy made again, later after each further one that failed, and says why, once.
+func (s *guarding) failed(ctx context.Context, err error) {
+	s.copied = time.Now()
+	if err == nil {
+		s.pause, s.complaint = 0, ""
+		return
+	}
+	s.changed = time.Now()
+	s.pause = min(max(2*s.pause, copyPause), maxCopyPause)
+	if text := err.Error(); text != s.complaint && ctx.Err() == nil {
+		s.complaint = text
+		klog.ErrorS(err, "The bridge's flows are not copied; it is tried again", "bridge", s.Name)
 	}
 }
 
@@ -209,21 +242,39 @@ func (s *guarding) hear(c changesSeen) {
 
 // copy writes down what the bridge has, once the controller's own flows are there.
 func (s *guarding) copy(ctx context.Context) error {
+	s.changed = time.Time{}
 	if s.given {
 		if !s.judged { // the controller has not come yet
-			s.changed = time.Time{}
 			return nil
 		}
-		if _, err := run(ctx, nil, openflow, timeout, "del-flows", s.target(), s.marks()); err != nil {
+		has, err := s.controllers(ctx)
+		if err != nil || !has { // it has not come, or has written nothing yet
+			return err
+		}
+		if _, err := run(ctx, nil, openflow, slowTimeout, "del-flows", s.target(), s.marks()); err != nil {
 			return fmt.Errorf("remove what is left of the flows that were given back to %s: %w", s.Name, err)
 		}
 		s.given = false
 	}
-	s.changed = time.Time{}
 	n, err := s.flowCount(ctx, "")
 	if err == nil && n > 0 {
 		s.cost, err = s.save(ctx)
 	}
-	s.copied = time.Now()
 	return err
+}
+
+// controllers tells whether there are flows that are the controller's: neither given back nor learned by some that were. All are read
+// at a time: counted one after the other, a learned flow that ends in between would pass for one.
+func (s *guarding) controllers(ctx context.Context) (bool, error) {
+	var out bytes.Buffer
+	var err error
+	if s.cost, err = execute(ctx, nil, &out, newest, slowTimeout, "--no-names", "--no-stats", "dump-flows", s.target()); err != nil {
+		return false, fmt.Errorf("look for the controller's flows on %s: %w", s.Name, err)
+	}
+	for line := range bytes.Lines(out.Bytes()) {
+		if othersFlow(string(line), s.Cookie, s.learned) {
+			return true, nil
+		}
+	}
+	return false, nil
 }

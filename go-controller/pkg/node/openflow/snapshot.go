@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,7 +49,8 @@ func (g *Guard) save(ctx context.Context) (cost time.Duration, err error) {
 	if err := os.MkdirAll(filepath.Dir(g.File), 0o700); err != nil {
 		return 0, fmt.Errorf("copy the flows of %s: %w", g.Name, err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(g.File), filepath.Base(g.File)+".*")
+	// Always the same name: what an agent that was killed leaves is used again.
+	f, err := os.OpenFile(g.File+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return 0, fmt.Errorf("copy the flows of %s: %w", g.Name, err)
 	}
@@ -59,7 +61,7 @@ func (g *Guard) save(ctx context.Context) (cost time.Duration, err error) {
 		}
 		// Straight into the file: there may be hundreds of thousands of flows.
 		var once time.Duration
-		once, err = runInto(ctx, f, newest, timeout, "--no-names", "--no-stats", s.command, g.target())
+		once, err = runInto(ctx, f, newest, slowTimeout, "--no-names", "--no-stats", s.command, g.target())
 		cost += once
 		if err != nil {
 			break
@@ -119,6 +121,7 @@ func parseSnapshot(data []byte) (*snapshot, error) {
 
 var (
 	portLine   = regexp.MustCompile(`^(\d+|LOCAL)\(([^)]+)\): `)
+	learnTable = regexp.MustCompile(`learn\(table=(\d+)`)
 	optionLine = regexp.MustCompile(`^(0x[0-9a-f]+)\s+(0x[0-9a-f]+)\s+(\d+)\s+(tun_metadata\d+)$`)
 	cookieText = regexp.MustCompile(`^\s*cookie=0x[0-9a-f]+,?\s*`)
 )
@@ -158,6 +161,34 @@ func (s *snapshot) marked(cookie uint64) *bytes.Buffer {
 		fmt.Fprintf(&out, "cookie=%#x,%s\n", cookie, cookieText.ReplaceAllString(f, ""))
 	}
 	return &out
+}
+
+// learned are the tables in which the flows make flows: Open vSwitch writes there by itself, ovn-controller does not.
+func (s *snapshot) learned() []int {
+	var out []int
+	for _, f := range s.flows {
+		for _, m := range learnTable.FindAllStringSubmatch(f, -1) {
+			if n, err := strconv.Atoi(m[1]); err == nil && n < everyTable && !slices.Contains(out, n) {
+				out = append(out, n)
+			}
+		}
+	}
+	return out
+}
+
+// othersFlow tells whether a line is a flow that has neither the cookie nor one of the tables.
+func othersFlow(line string, cookie uint64, tables []int) bool {
+	head, _, isFlow := strings.Cut(line, "actions=")
+	table := 0 // which is not always said
+	for _, word := range strings.FieldsFunc(head, func(r rune) bool { return r == ',' || r == ' ' }) {
+		if word == fmt.Sprintf("cookie=%#x", cookie) {
+			return false
+		}
+		if number, ok := strings.CutPrefix(word, "table="); ok {
+			table, _ = strconv.Atoi(number)
+		}
+	}
+	return isFlow && !slices.Contains(tables, table)
 }
 
 // marks matches the flows that were given back.
@@ -210,7 +241,7 @@ func (g *Guard) restore(ctx context.Context, s *snapshot) error {
 	all, early := errgroup.WithContext(ctx)
 	all.SetLimit(restoring)
 	do := func(ctx context.Context, what, in string, args ...string) error {
-		if _, err := run(ctx, strings.NewReader(in), append([]string{newest, timeout}, args...)...); err != nil {
+		if _, err := run(ctx, strings.NewReader(in), append([]string{newest, slowTimeout}, args...)...); err != nil {
 			return fmt.Errorf("%s of %s: %w", what, g.Name, err)
 		}
 		return nil

@@ -20,7 +20,8 @@ const (
 	seenWritten
 )
 
-// changesSeen counts flows that others have written, and flows that have gone, with the cookie or without.
+// changesSeen counts flows that others have written, and flows that have gone, with the cookie or without. What first is does not
+// depend on tables in which Open vSwitch writes by itself.
 type changesSeen struct{ gone, written, first int }
 
 // telling collects a bridge's changes, on one connection.
@@ -30,10 +31,19 @@ type telling struct {
 
 	mu   sync.Mutex
 	seen changesSeen
+	// judged are the tables whose changes tell what the controller does.
+	judged tables
 }
 
 func newTelling() *telling {
-	return &telling{begun: make(chan struct{}), wake: make(chan struct{}, 1)}
+	return &telling{begun: make(chan struct{}), wake: make(chan struct{}, 1), judged: allTables()}
+}
+
+// without says in which tables Open vSwitch makes and removes flows by itself.
+func (t *telling) without(learned []int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.judged = allTables().without(learned)
 }
 
 // take returns what was seen since the last call.
@@ -62,7 +72,10 @@ func (t *telling) follow(conn io.ReadWriter, cookie uint64) error {
 				begun = true
 				close(t.begun)
 			}
-			t.add(countSeen(cookie, body))
+			t.mu.Lock()
+			judged := t.judged
+			t.mu.Unlock()
+			t.add(countSeen(cookie, &judged, body))
 		case typeVendor: // so much changes that single changes are left out
 			t.add(changesSeen{written: 1, first: seenWritten})
 		case typeEchoRequest:
@@ -76,7 +89,7 @@ func (t *telling) follow(conn io.ReadWriter, cookie uint64) error {
 }
 
 func (t *telling) add(c changesSeen) {
-	if c.first == seenNothing {
+	if c.gone+c.written == 0 {
 		return
 	}
 	t.mu.Lock()
@@ -93,7 +106,7 @@ func (t *telling) add(c changesSeen) {
 }
 
 // countSeen reads the changes of one message. Flows with the cookie that come are no news.
-func countSeen(cookie uint64, body []byte) (c changesSeen) {
+func countSeen(cookie uint64, judged *tables, body []byte) (c changesSeen) {
 	for rest := body[min(updatesOffset, len(body)):]; len(rest) >= 2; {
 		length := min(max(int(binary.BigEndian.Uint16(rest)), 2), len(rest))
 		ours := length >= updateLength && binary.BigEndian.Uint64(rest[updateCookie:]) == cookie
@@ -107,7 +120,8 @@ func countSeen(cookie uint64, body []byte) (c changesSeen) {
 			c.written++
 			kind = seenWritten
 		}
-		if c.first == seenNothing {
+		// Without a table it is an abbreviation, or something new.
+		if c.first == seenNothing && (length < updateLength || judged[rest[updateTable]]) {
 			c.first = kind
 		}
 		rest = rest[length:]
