@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/digitalocean/go-openvswitch/ovs"
@@ -62,7 +63,7 @@ type learnAnswers struct{ v4 bool }
 
 // MarshalText implements ovs.Action.
 func (l learnAnswers) MarshalText() ([]byte, error) {
-	const head = "learn(table=5,hard_timeout=10,priority=100,"
+	head := fmt.Sprintf("learn(table=%d,hard_timeout=10,priority=100,", tableAsked)
 	if l.v4 {
 		return []byte(head + "eth_type=0x0806,arp_op=2,NXM_OF_ARP_SPA[]=NXM_OF_ARP_TPA[],output:NXM_OF_IN_PORT[])"), nil
 	}
