@@ -103,10 +103,32 @@ func UsableAnywhere(in []*EndpointSlice, port ServicePort, v4 bool) []netip.Addr
 }
 
 func usableIf(in []*EndpointSlice, port ServicePort, candidate func(*Endpoint) bool) []netip.AddrPort {
-	type numbered struct {
-		endpoint *Endpoint
-		port     uint16
+	return addressed(Usable(numberedIf(in, port, candidate), numbered.of))
+}
+
+// UsableOnSomeNode returns where new connections of some node go that have to stay there, in order, each once: all of UsableAnywhere,
+// and those that drain on nodes without a ready one.
+func UsableOnSomeNode(in []*EndpointSlice, port ServicePort, v4 bool) []netip.AddrPort {
+	byNode := map[string][]numbered{}
+	for _, n := range numberedIf(in, port, func(e *Endpoint) bool { return e.Address.Is4() == v4 }) {
+		byNode[n.endpoint.Node] = append(byNode[n.endpoint.Node], n)
 	}
+	var out []numbered
+	for _, found := range byNode {
+		out = append(out, Usable(found, numbered.of)...)
+	}
+	return addressed(out)
+}
+
+// numbered is an endpoint with the number of one port.
+type numbered struct {
+	endpoint *Endpoint
+	port     uint16
+}
+
+func (n numbered) of() *Endpoint { return n.endpoint }
+
+func numberedIf(in []*EndpointSlice, port ServicePort, candidate func(*Endpoint) bool) []numbered {
 	var found []numbered
 	for _, slice := range in {
 		i := slices.IndexFunc(slice.Ports, func(e EndpointPort) bool { return e.Name == port.Name && e.Protocol == port.Protocol })
@@ -119,9 +141,13 @@ func usableIf(in []*EndpointSlice, port ServicePort, candidate func(*Endpoint) b
 			}
 		}
 	}
-	var out []netip.AddrPort
-	for _, l := range Usable(found, func(l numbered) *Endpoint { return l.endpoint }) {
-		out = append(out, netip.AddrPortFrom(l.endpoint.Address, l.port))
+	return found
+}
+
+func addressed(in []numbered) []netip.AddrPort {
+	out := make([]netip.AddrPort, 0, len(in))
+	for _, n := range in {
+		out = append(out, netip.AddrPortFrom(n.endpoint.Address, n.port))
 	}
 	slices.SortFunc(out, netip.AddrPort.Compare)
 	return slices.Compact(out)
@@ -165,11 +191,11 @@ func endpointAddress(text string) (netip.Addr, bool) {
 
 // special tells whether an address is nobody's in particular, or means another on each node.
 func special(ip netip.Addr) bool {
-	return ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() || ip == broadcast || names.IsMasquerade(ip)
+	return ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() || ip == broadcast() || names.IsMasquerade(ip)
 }
 
-// broadcast is the address of everybody on a link (RFC 919).
-var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+// broadcast returns the address of everybody on a link (RFC 919).
+func broadcast() netip.Addr { return netip.AddrFrom4([4]byte{255, 255, 255, 255}) }
 
 // newEndpoint reads the first address only: the API says that all addresses of an endpoint are interchangeable.
 func newEndpoint(in *discoveryv1.Endpoint) (Endpoint, bool) {

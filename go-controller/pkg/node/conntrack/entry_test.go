@@ -1,6 +1,8 @@
 package conntrack
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -31,5 +33,24 @@ func TestParse(t *testing.T) {
 		if got, ok, err := parse(other); ok || err != nil {
 			t.Errorf("%s: %+v, %v, %v", other, got, ok, err)
 		}
+	}
+}
+
+// A line that cannot be read, and a connection that cannot be ended, keep none of the others.
+func TestFlushInSpiteOfErrors(t *testing.T) {
+	const line = "udp,orig=(src=10.128.0.3,dst=172.30.0.10,sport=4000%d,dport=53),reply=(src=10.128.0.5,dst=10.128.0.3,sport=5353,dport=40000),zone=8\n"
+	list := "udp,orig=(src=?" + strings.Repeat("x", 1<<17) + ")\n" + fmt.Sprintf(line, 1) + fmt.Sprintf(line, 2) + fmt.Sprintf(line, 3)
+	refused := errors.New("refused")
+	ended, err := flush([]byte(list), func(Entry) bool { return true }, func(e Entry) error {
+		if e.Source.Port() == 40002 {
+			return refused
+		}
+		return nil
+	})
+	if len(ended) != 2 || ended[0].Source.Port() != 40001 || ended[1].Source.Port() != 40003 {
+		t.Errorf("ended %v", ended)
+	}
+	if !errors.Is(err, refused) || errors.Is(err, ErrNotRead) || !strings.Contains(err.Error(), "src=?") {
+		t.Errorf("%.100v", err)
 	}
 }

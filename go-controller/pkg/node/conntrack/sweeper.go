@@ -2,6 +2,7 @@ package conntrack
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
@@ -18,7 +19,7 @@ type Options struct {
 	Slices   *kube.Mirror[*kube.EndpointSlice]
 	// Index finds slices by service; its handler comes before the Sweeper's.
 	Index *kube.ServiceSlices
-	// Flush is Table.Flush. It is called from one goroutine.
+	// Flush is Table.Flush, with its errors. It is called from one goroutine.
 	Flush func(ctx context.Context, stale func(Entry) bool) ([]Entry, error)
 }
 
@@ -32,6 +33,9 @@ type Sweeper struct {
 	known map[string]map[way]struct{}
 	// gone are ways that were known.
 	gone map[way]*look
+
+	// complaint is the last look's error, of Run's goroutine.
+	complaint string
 }
 
 // way is what a client's connection may be: the address and port that it uses, and the endpoint that answers. The address is
@@ -41,12 +45,29 @@ type way struct{ frontend, endpoint netip.AddrPort }
 // look says when a way is looked for next.
 type look struct {
 	at time.Time
-	// done is how often it was.
+	// done is how often it was in vain.
 	done int
 }
 
+// result is that of a look for one way.
+type result int
+
+const (
+	nothing result = iota
+	// unknown: connections could not be read, or one could not be ended.
+	unknown
+	ended
+)
+
 // pauses are before each look. They sum up to more than a node's flows should need; the last is repeated as long as something is found.
-var pauses = [...]time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second}
+func pauses() []time.Duration {
+	return []time.Duration{firstPause, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second}
+}
+
+const firstPause = 250 * time.Millisecond
+
+// patience is how many times as many looks there are where they fail: with an error that lasts the ways must not become ever more.
+const patience = 2
 
 // rest is how many times as long as a look took there is none after it: where there are many connections and endpoints leave all the
 // time, looks take a tenth of one processor at most.
@@ -79,7 +100,7 @@ func (s *Sweeper) changed(key string) {
 	}
 	for w := range s.known[key] {
 		if _, ok := now[w]; !ok {
-			s.gone[w] = &look{at: time.Now().Add(pauses[0])}
+			s.gone[w] = &look{at: time.Now().Add(firstPause)}
 		}
 	}
 	if len(now) > 0 {
@@ -97,6 +118,10 @@ func (s *Sweeper) changed(key string) {
 
 // ways are those by which clients reach a service's endpoints over UDP.
 func ways(s *kube.Service, slices []*kube.EndpointSlice) map[way]struct{} {
+	usable := kube.UsableAnywhere
+	if s.InternalLocal || s.ExternalLocal { // each node chooses among its own
+		usable = kube.UsableOnSomeNode
+	}
 	out := map[way]struct{}{}
 	for _, p := range s.Ports {
 		if p.Protocol != corev1.ProtocolUDP {
@@ -104,7 +129,7 @@ func ways(s *kube.Service, slices []*kube.EndpointSlice) map[way]struct{} {
 		}
 		for _, v4 := range []bool{true, false} {
 			frontends := frontends(s, p, v4)
-			for _, endpoint := range kube.UsableAnywhere(slices, p, v4) {
+			for _, endpoint := range usable(slices, p, v4) {
 				for _, f := range frontends {
 					out[way{f, endpoint}] = struct{}{}
 				}
@@ -171,39 +196,65 @@ func (s *Sweeper) next() (wait time.Duration, any bool) {
 // sweep looks for all ways that are due, or nearly so: a look at all connections finds many as well as one.
 func (s *Sweeper) sweep(ctx context.Context) {
 	s.mu.Lock()
-	due := map[way]bool{}
+	due := map[way]result{}
 	for w, l := range s.gone {
-		if time.Until(l.at) <= pauses[0]/2 {
-			due[w] = false
+		if time.Until(l.at) <= firstPause/2 {
+			due[w] = nothing
 		}
 	}
 	s.mu.Unlock()
-	ended, err := s.Flush(ctx, func(e Entry) bool {
+	gone, err := s.Flush(ctx, func(e Entry) bool {
 		w, ok := wayOf(e, due)
-		if ok {
-			due[w] = true
+		if ok && due[w] == nothing {
+			due[w] = unknown
 		}
 		return ok
 	})
-	if err != nil && ctx.Err() == nil {
-		klog.InfoS("Cannot look for connections to endpoints that have left; it is tried again", "err", err.Error())
+	for _, e := range gone {
+		if w, ok := wayOf(e, due); ok {
+			due[w] = ended
+		}
 	}
-	if len(ended) > 0 {
-		klog.V(2).InfoS("Ended UDP connections to endpoints that have left", "count", len(ended))
-	}
+	s.report(ctx, len(gone), err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for w, found := range due {
+	for w, r := range due {
+		if r == nothing && errors.Is(err, ErrNotRead) {
+			r = unknown
+		}
 		if l := s.gone[w]; l != nil {
-			s.after(w, l, found || err != nil)
+			s.after(w, l, r)
 		}
 	}
 }
 
+// report logs what a look has done; an error that lasts, once.
+func (s *Sweeper) report(ctx context.Context, count int, err error) {
+	if count > 0 {
+		klog.V(2).InfoS("Ended UDP connections to endpoints that have left", "count", count)
+	}
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != s.complaint && ctx.Err() == nil {
+		klog.InfoS("Cannot look for connections to endpoints that have left; it is tried again", "err", text)
+	}
+	s.complaint = text
+}
+
 // after decides whether a way is looked for again. The caller holds the lock.
-func (s *Sweeper) after(w way, l *look, found bool) {
+func (s *Sweeper) after(w way, l *look, r result) {
+	pauses := pauses()
 	l.done++
-	if l.done >= len(pauses) && !found {
+	limit := len(pauses)
+	switch r {
+	case ended: // and then a last one at least
+		l.done = min(l.done, limit-1)
+	case unknown:
+		limit *= patience
+	}
+	if l.done >= limit {
 		delete(s.gone, w)
 		return
 	}
@@ -211,7 +262,7 @@ func (s *Sweeper) after(w way, l *look, found bool) {
 }
 
 // wayOf is the way among those given that a connection is of.
-func wayOf(e Entry, among map[way]bool) (way, bool) {
+func wayOf(e Entry, among map[way]result) (way, bool) {
 	anywhere := netip.AddrPortFrom(unspecified(e.Destination.Addr().Is4()), e.Destination.Port())
 	for _, frontend := range []netip.AddrPort{e.Destination, anywhere} {
 		w := way{frontend, e.Answers}

@@ -30,6 +30,8 @@ type world struct {
 	// again is called after each look.
 	again func()
 	err   error
+	// stuck says that connections cannot be ended.
+	stuck bool
 }
 
 func newWorld(t *testing.T) *world {
@@ -54,8 +56,11 @@ func (w *world) flush(_ context.Context, stale func(Entry) bool) (ended []Entry,
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.looks = append(w.looks, time.Since(w.begun))
+	if errors.Is(w.err, ErrNotRead) {
+		return nil, w.err
+	}
 	w.have = slices.DeleteFunc(w.have, func(e Entry) bool {
-		yes := stale(e)
+		yes := stale(e) && !w.stuck
 		if yes {
 			ended = append(ended, e)
 		}
@@ -70,17 +75,20 @@ func (w *world) looked() []time.Duration {
 	return slices.Clone(w.looks)
 }
 
-// endpoints are those of a slice of the service, ready or not ("!").
+// endpoints are those of a slice of the service, ready, not ready ("!") or draining ("~").
 func (w *world) endpoints(slice string, addresses ...string) {
 	s := &kube.EndpointSlice{Namespace: "ns", Name: slice, Service: "dns", Ports: []kube.EndpointPort{
 		{Name: "dns", Protocol: corev1.ProtocolUDP, Port: 5353}, {Name: "dns-tcp", Protocol: corev1.ProtocolTCP, Port: 5454},
 	}}
 	for _, a := range addresses {
 		ready := a[0] != '!'
-		if !ready {
+		draining := a[0] == '~'
+		if !ready || draining {
 			a = a[1:]
 		}
-		s.Endpoints = append(s.Endpoints, kube.Endpoint{Address: netip.MustParseAddr(a), Ready: ready})
+		e := kube.Endpoint{Address: netip.MustParseAddr(a), Ready: ready && !draining, Serving: ready, Terminating: draining}
+		e.Node = e.Address.Prev().String() // one each
+		s.Endpoints = append(s.Endpoints, e)
 	}
 	w.slices.Put(s)
 }
@@ -147,19 +155,22 @@ func TestStaleConnectionsComeAgain(t *testing.T) {
 	for name, c := range map[string]struct {
 		until time.Duration // Open vSwitch has the former flows so long
 		err   error
+		stuck bool
 		looks []time.Duration
 	}{
-		"never":           {0, nil, []time.Duration{250, 750, 1750, 3750, 7750, 15750}},
-		"once":            {500, nil, []time.Duration{250, 750, 1750, 3750, 7750, 15750}},
-		"a while":         {20_000, nil, []time.Duration{250, 750, 1750, 3750, 7750, 15750, 23750, 31750}},
-		"nobody can look": {0, errors.New("no ovs-vswitchd"), []time.Duration{250, 750, 1750, 3750, 7750, 15750, 23750, 31750, 39750, 47750, 55750}},
+		"never":           {0, nil, false, []time.Duration{250, 750, 1750, 3750, 7750, 15750}},
+		"once":            {500, nil, false, []time.Duration{250, 750, 1750, 3750, 7750, 15750}},
+		"a while":         {20_000, nil, false, []time.Duration{250, 750, 1750, 3750, 7750, 15750, 23750, 31750}},
+		"nobody can look": {0, ErrNotRead, false, []time.Duration{250, 750, 1750, 3750, 7750, 15750, 23750, 31750, 39750, 47750, 55750, 63750}},
+		"it does not end": {0, errors.New("refused"), true, []time.Duration{250, 750, 1750, 3750, 7750, 15750, 23750, 31750, 39750, 47750, 55750, 63750}},
+		"a line unread":   {0, errors.New("a line"), false, []time.Duration{250, 750, 1750, 3750, 7750, 15750}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.endpoints("a", "10.128.0.5", "10.128.2.6")
 				stale := entry(1, "172.30.0.10:53", "10.128.0.5:5353")
-				w.have, w.begun, w.err = []Entry{stale}, time.Now(), c.err
+				w.have, w.begun, w.err, w.stuck = []Entry{stale}, time.Now(), c.err, c.stuck
 				w.again = func() {
 					w.mu.Lock()
 					defer w.mu.Unlock()
@@ -168,8 +179,13 @@ func TestStaleConnectionsComeAgain(t *testing.T) {
 					}
 				}
 				w.endpoints("a", "10.128.2.6")
-				pass(time.Minute)
-				w.want(t, "at last")
+				pass(time.Hour)
+				if !c.stuck && !errors.Is(c.err, ErrNotRead) {
+					w.want(t, "at last")
+				}
+				if len(w.sweeper.gone) > 0 {
+					t.Errorf("after an hour %d ways are still looked for", len(w.sweeper.gone))
+				}
 				for i := range c.looks {
 					c.looks[i] *= time.Millisecond
 				}
@@ -211,4 +227,34 @@ func TestEndpointsThatReturn(t *testing.T) {
 			t.Errorf("looked at %v", looks)
 		}
 	})
+}
+
+// Where each node has to serve its clients itself, those of an endpoint that drains stay until it has left, though others are ready
+// elsewhere; without such a policy there is somewhere else to go.
+func TestDrainingWithPolicyLocal(t *testing.T) {
+	for name, c := range map[string]struct {
+		internal, external, stays bool
+	}{"Cluster": {false, false, false}, "internal Local": {true, false, true}, "external Local": {false, true, true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				service, _ := w.services.Get("ns/dns")
+				local := *service
+				local.InternalLocal, local.ExternalLocal = c.internal, c.external
+				w.services.Put(&local)
+				w.endpoints("a", "10.128.0.5", "10.128.2.6")
+				w.have = []Entry{entry(1, "172.30.0.10:53", "10.128.0.5:5353")}
+				var left []Entry
+				if c.stays {
+					left = slices.Clone(w.have)
+				}
+				w.endpoints("a", "~10.128.0.5", "10.128.2.6")
+				pass(time.Minute)
+				w.want(t, "draining", left...)
+				w.endpoints("a", "!10.128.0.5", "10.128.2.6")
+				pass(time.Minute)
+				w.want(t, "gone")
+			})
+		})
+	}
 }

@@ -1,7 +1,6 @@
 package conntrack
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -23,30 +22,41 @@ type Table struct {
 	Socket string
 }
 
-// Flush ends the connections of UDP that are stale, and returns them. It reads all connections.
+// ErrNotRead is Flush's error when connections could not be listed.
+var ErrNotRead = errors.New("connections cannot be listed")
+
+// Flush ends the connections of UDP that are stale, and returns them. It reads all connections. What it can do it does in spite of an
+// error, which tells of the first connection that could not be read, and the first that could not be ended.
 func (t Table) Flush(ctx context.Context, stale func(Entry) bool) ([]Entry, error) {
 	out, err := t.run(ctx, "ovs-appctl", timeout, "-t", "ovs-vswitchd", "dpctl/dump-conntrack", t.Datapath+"@ovs-"+t.Datapath)
 	if err != nil {
-		return nil, fmt.Errorf("list connections: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrNotRead, err)
 	}
-	var found []Entry
-	var errs []error
-	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
-		e, ok, err := parse(lines.Text())
-		if err != nil {
-			errs = append(errs, err)
+	return flush(out, stale, func(e Entry) error {
+		// With the whole tuple Open vSwitch need not look through all of them. One that has ended meanwhile is no error.
+		_, err := t.run(ctx, "ovs-ofctl", timeout, "ct-flush", "unix:"+t.Socket, fmt.Sprintf("zone=%d", e.Zone), e.tuple())
+		return err
+	})
+}
+
+// flush is Flush with the output of dpctl/dump-conntrack.
+func flush(list []byte, stale func(Entry) bool, end func(Entry) error) (ended []Entry, err error) {
+	var unread, stays error
+	for line := range bytes.Lines(list) {
+		e, ok, err := parse(strings.TrimSpace(string(line)))
+		if err != nil && unread == nil {
+			unread = err
 		}
 		if !ok || !stale(e) {
 			continue
 		}
-		// With the whole tuple Open vSwitch need not look through all of them. One that has ended meanwhile is no error.
-		if _, err := t.run(ctx, "ovs-ofctl", timeout, "ct-flush", "unix:"+t.Socket, fmt.Sprintf("zone=%d", e.Zone), e.tuple()); err != nil {
-			errs = append(errs, fmt.Errorf("end the connection %+v: %w", e, err))
-			continue
+		if err := end(e); err == nil {
+			ended = append(ended, e)
+		} else if stays == nil {
+			stays = fmt.Errorf("end the connection %+v: %w", e, err)
 		}
-		found = append(found, e)
 	}
-	return found, errors.Join(errs...)
+	return ended, errors.Join(unread, stays)
 }
 
 func (t Table) run(ctx context.Context, program string, args ...string) ([]byte, error) {
