@@ -20,15 +20,17 @@ const (
 	leaseName      = "ovn-kubernetes-master"
 )
 
-// timing of the election. A leader that cannot renew stops after deadline, well before another can take over.
+// timing of the election. A leader that cannot renew looks for the last time deadline and up to one retry after its last renewal, and
+// stops. Others wait for lease from when they saw that renewal; the Lease has it in whole seconds (LeaseSpec.leaseDurationSeconds), so
+// what is below one is lost on them.
 type timing struct {
 	lease, deadline, retry time.Duration
 }
 
 // defaultTiming lets a standby write within 5 s of a leader's end, and within 1 s when the leader has released the Lease: it looks
-// after 250 to 550 ms (JitterFactor), may have seen the last renewal that much late, and waits for the whole lease.
+// every 250 to 550 ms (JitterFactor), so it sees the last renewal that much late, and the end of the lease, too: 4.1 s at most.
 func defaultTiming() timing {
-	return timing{lease: 3800 * time.Millisecond, deadline: 3 * time.Second, retry: 250 * time.Millisecond}
+	return timing{lease: 3 * time.Second, deadline: 2 * time.Second, retry: 250 * time.Millisecond}
 }
 
 // hungAfter: a leader whose lease has expired for so long is hung, not unlucky.
@@ -39,25 +41,29 @@ var errLeaseLost = errors.New("the leader's lease was lost")
 // election runs work while this replica holds the Lease.
 type election struct {
 	elector *leaderelection.LeaderElector
+	lock    resourcelock.Interface
+	timing  timing
 	gauge   prometheus.Gauge
 	// leading gets the context of the leadership.
 	leading chan context.Context
 }
 
 func newElection(client coordinationv1.LeasesGetter, identity string, gauge prometheus.Gauge, t timing) (*election, error) {
-	e := &election{gauge: gauge, leading: make(chan context.Context, 1)}
-	var err error
-	e.elector, err = leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Name: leaseName,
-		Lock: &resourcelock.LeaseLock{
+	e := &election{
+		lock: &resourcelock.LeaseLock{
 			LeaseMeta:  metav1.ObjectMeta{Namespace: leaseNamespace, Name: leaseName},
 			Client:     client,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
 		},
-		LeaseDuration:   t.lease,
-		RenewDeadline:   t.deadline,
-		RetryPeriod:     t.retry,
-		ReleaseOnCancel: true,
+		timing: t, gauge: gauge, leading: make(chan context.Context, 1),
+	}
+	var err error
+	e.elector, err = leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Name:          leaseName,
+		Lock:          e.lock,
+		LeaseDuration: t.lease,
+		RenewDeadline: t.deadline,
+		RetryPeriod:   t.retry,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(ctx context.Context) { e.leading <- ctx },
 			OnStoppedLeading: func() {},
@@ -87,7 +93,27 @@ func (e *election) run(ctx context.Context, work func(context.Context) error) er
 	err := e.workAsLeader(ctx, over, work)
 	release()
 	<-over
+	if e.elector.IsLeader() {
+		e.release(context.WithoutCancel(ctx))
+	}
 	return err
+}
+
+// release gives the Lease back, if it is still this replica's. The elector's own way (ReleaseOnCancel) is none: when a renewal has failed
+// it tries that before it ends the leadership, and with an API server that does not answer takes as long as others wait.
+func (e *election) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, e.timing.deadline)
+	defer cancel()
+	record, _, err := e.lock.Get(ctx)
+	if err == nil && record.HolderIdentity == e.lock.Identity() {
+		now := metav1.Now()
+		err = e.lock.Update(ctx, resourcelock.LeaderElectionRecord{
+			LeaderTransitions: record.LeaderTransitions, LeaseDurationSeconds: 1, RenewTime: now, AcquireTime: now,
+		})
+	}
+	if err != nil {
+		klog.InfoS("The Lease was not released: others wait until it has expired", "err", err.Error())
+	}
 }
 
 func (e *election) workAsLeader(ctx context.Context, over <-chan struct{}, work func(context.Context) error) error {

@@ -12,10 +12,25 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/leaderelection"
 )
 
 func testTiming() timing {
 	return timing{lease: 20 * time.Second, deadline: 2 * time.Second, retry: 20 * time.Millisecond}
+}
+
+// Two must never lead at a time: a leader without an API server stops before others, who know the lease in whole seconds, take over.
+func TestLeaderStopsBeforeAnotherTakesOver(t *testing.T) {
+	d := defaultTiming()
+	const slack = 500 * time.Millisecond // for a machine that is busy when the leader is to stop
+	if stops, takes := d.deadline+d.retry, d.lease.Truncate(time.Second); stops+slack > takes {
+		t.Errorf("a leader may lead for %s after its last renewal, another after %s", stops, takes)
+	}
+	const jitter = 1 + leaderelection.JitterFactor
+	looks := time.Duration(jitter * float64(d.retry))
+	if takes := d.lease + 2*looks; takes > 4500*time.Millisecond {
+		t.Errorf("a killed leader is replaced after %s; writes are to go on within 5 s", takes)
+	}
 }
 
 // replica campaigns; what it did can be asked.
@@ -120,6 +135,32 @@ func TestLosingTheLeaseIsAnError(t *testing.T) {
 	broken.Store(true)
 	if err := <-first.ended; !errors.Is(err, errLeaseLost) {
 		t.Errorf("err = %v, want %v", err, errLeaseLost)
+	}
+}
+
+// A leader that cannot renew ends its work first, and does nothing before that which an API server without an answer could hold up.
+func TestLeaderThatCannotRenewEndsItsWorkAtOnce(t *testing.T) {
+	api := fake.NewClientset()
+	var broken, ended, early atomic.Bool
+	api.PrependReactor("update", "leases", func(a k8stesting.Action) (bool, runtime.Object, error) {
+		lease := a.(k8stesting.UpdateAction).GetObject().(*coordinationv1.Lease)
+		if h := lease.Spec.HolderIdentity; h == nil || *h == "" {
+			early.Store(!ended.Load())
+			return false, nil, nil
+		}
+		return broken.Load(), nil, errors.New("the API server is away")
+	})
+	first := campaign(t, api, "first", func() { ended.Store(true) })
+	<-first.working
+	broken.Store(true)
+	if err := <-first.ended; !errors.Is(err, errLeaseLost) {
+		t.Errorf("err = %v, want %v", err, errLeaseLost)
+	}
+	if early.Load() {
+		t.Error("the lease was given back before the work had ended")
+	}
+	if got := holder(t, api); got != "" {
+		t.Errorf("lease is held by %q afterwards", got)
 	}
 }
 
