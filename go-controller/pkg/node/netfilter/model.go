@@ -64,6 +64,10 @@ func (p servicePort) external() []Rule {
 		if ip.Is4() != p.clusterIP.Is4() {
 			continue
 		}
+		if p.restricted(ip) {
+			out = append(out, p.rule(Internal, ip, p.port.Port, target))
+			continue
+		}
 		out = append(out, p.rule(ExternalIP, ip, p.port.Port, target))
 		if to := p.localTarget(); p.service.ExternalLocal && to.IsValid() {
 			out = append(out, p.rule(LocalExternalIP, ip, p.port.Port, to))
@@ -74,6 +78,12 @@ func (p servicePort) external() []Rule {
 		out = append(out, p.rule(KeepSource, p.local.any.Addr(), p.local.any.Port(), netip.AddrPort{}))
 	}
 	return out
+}
+
+// restricted tells whether not everybody may use an address. The gateway router alone knows who may: what reaches the host from outside
+// all the same, by another device or before br-ex has its flows, must not get in. The host itself is let in here.
+func (p servicePort) restricted(ip netip.Addr) bool {
+	return len(p.service.SourceRanges) > 0 && slices.Contains(p.service.LoadBalancerIPs, ip)
 }
 
 // localTarget is where packets go that must stay on the node: to the host itself, or by way of the masquerade address to

@@ -111,6 +111,15 @@ func TestServiceRules(t *testing.T) {
 			endpoints("10.128.2.9@node1", "10.128.2.7@node1"), []string{
 				"4 external IP tcp 192.0.2.2 80 -> 172.30.44.86:80", "4 keep source tcp 10.128.2.7 8080",
 				"4 local external IP tcp 192.0.2.2 80 -> 10.128.2.7:8080"}},
+		"not for everybody": {func(s *kube.Service) {
+			local(s)
+			s.ExternalIPs, s.LoadBalancerIPs = addrs("192.0.2.1", "192.0.2.3"), addrs("192.0.2.2", "192.0.2.3")
+			s.SourceRanges = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+		}, endpoints("172.18.0.11@node1"), []string{
+			"4 external IP tcp 192.0.2.1 80 -> 172.30.44.86:80",
+			"4 internal tcp 192.0.2.2 80 -> 172.30.44.86:80", "4 internal tcp 192.0.2.3 80 -> 172.30.44.86:80", "4 internal tcp 192.0.2.3 80 -> 172.30.44.86:80",
+			"4 local external IP tcp 192.0.2.1 80 -> 172.18.0.11:8080",
+			"4 local nodeport tcp 31785 -> 172.18.0.11:8080", "4 nodeport tcp 31785 -> 172.30.44.86:80"}},
 		"internal, pods": {internal, endpoints("10.128.2.7@node1"), []string{"4 internal mark tcp 172.30.44.86 80"}},
 		"internal, host": {internal, endpoints("172.18.0.11@node1"), []string{"4 internal tcp 172.30.44.86 80 -> 172.18.0.11:8080"}},
 		"internal, host not ready": {internal, endpoints("!172.18.0.11@node1"),

@@ -3,6 +3,7 @@ package netfilter
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"sigs.k8s.io/knftables"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/nft"
 )
 
@@ -114,5 +116,41 @@ func TestNFTablesRemove(t *testing.T) {
 	}
 	if left := strings.TrimSpace(fake.Dump()); left != "add table inet ovn-kubernetes" {
 		t.Errorf("left behind: %s", left)
+	}
+}
+
+// Whoever comes from outside must find nothing that leads to a load balancer that is not for everybody, in neither form.
+func TestRestrictedLoadBalancerIsForTheHostAlone(t *testing.T) {
+	l := testLedger(service(func(s *kube.Service) {
+		s.Ports[0].NodePort = 0
+		s.LoadBalancerIPs, s.SourceRanges = addrs("192.0.2.2", "2001:db8::2"), []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+	}))
+	r, fake := fakeNFTables()
+	syncAll(t, r, l)
+	var got []string
+	for line := range strings.Lines(fake.Dump()) {
+		if element, ok := strings.CutPrefix(line, "add element inet ovn-kubernetes "); ok {
+			got = append(got, strings.TrimSpace(element))
+		}
+		if strings.Contains(line, "chain") && !strings.Contains(line, " "+names.NFTChainServicesOutput+" ") && strings.Contains(line, "jump "+names.NFTChainServicesITP) {
+			t.Errorf("not only the host gets there: %s", line)
+		}
+	}
+	for _, v4 := range []bool{true, false} {
+		for _, c := range chainSpecs(testFacts(), l, v4) {
+			if slices.ContainsFunc(c.rules, func(rule string) bool { return strings.Contains(rule, "--dport 80 ") }) {
+				got = append(got, c.jumps...)
+				got = append(got, c.rules...)
+			}
+		}
+	}
+	want := []string{
+		"itp-local-v4 { 192.0.2.2 . tcp . 80 : 172.30.44.86 . 80 }",
+		"itp-local-v6 { 2001:db8::2 . tcp . 80 : fd02::5 . 80 }",
+		"-A OUTPUT -j OVN-KUBE-ITP", "-A OVN-KUBE-ITP -d 192.0.2.2/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 172.30.44.86:80",
+		"-A OUTPUT -j OVN-KUBE-ITP", "-A OVN-KUBE-ITP -d 2001:db8::2/128 -p tcp -m tcp --dport 80 -j DNAT --to-destination [fd02::5]:80",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

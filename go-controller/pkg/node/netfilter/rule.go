@@ -21,7 +21,8 @@ const (
 	// Local).
 	LocalNodePort
 	LocalExternalIP
-	// Internal is for packets of the host to a cluster IP (internalTrafficPolicy Local), where an endpoint is the host itself.
+	// Internal is for packets of the host alone: to a cluster IP (internalTrafficPolicy Local), where an endpoint is the host itself, and to
+	// an address of a load balancer that is not for everybody (loadBalancerSourceRanges).
 	Internal
 	// MarkInternal marks them instead, where endpoints are pods: they enter OVN through the management port, where only
 	// the node's own endpoints count.
