@@ -76,7 +76,7 @@ func (s *Syncer) prepare(owners []nbstate.Owner, only map[nbstate.Owner]bool) (t
 			b.mayPull = func(o nbstate.Owner) bool { return only[o] }
 		}
 		for i, owner := range owners {
-			if only == nil && i >= s.opts.MinOwners && (b.rowChanges >= s.opts.MaxOps || b.memberChanges >= s.opts.MaxMembers) {
+			if only == nil && s.opts.full(i, b.rowChanges, b.memberChanges) {
 				s.queue.putBack(owners[i:])
 				break
 			}

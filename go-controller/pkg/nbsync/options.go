@@ -52,7 +52,7 @@ type Options struct {
 	// MaxMembers is the same for values that are put into sets or taken out; all those of one set are one operation, whose cost for
 	// both sides grows with the set, too. Default 10,000.
 	MaxMembers int
-	// MinOwners is how many owners go into one transaction whatever it then holds, so that what was wanted at one time is written at one time. Default 1,000.
+	// MinOwners is how many owners go into one transaction so that what was wanted at one time is written at one time, unless they change ten times MaxOps rows. Default 1,000.
 	MinOwners int
 	// MaxOwners is how many owners are compared at once. Default 2,000.
 	MaxOwners int
@@ -94,6 +94,17 @@ func (o *Options) setDefaults() {
 	if o.MaxOwners <= 0 {
 		o.MaxOwners = defaultMaxOwners
 	}
+}
+
+// wholeFactor times MaxOps close a transaction whatever MinOwners says: while the server works on one it answers nobody.
+const wholeFactor = 10
+
+// full tells whether a transaction of so many owners is closed.
+func (o *Options) full(owners, rows, members int) bool {
+	if rows >= wholeFactor*o.MaxOps {
+		return true
+	}
+	return owners >= o.MinOwners && (rows >= o.MaxOps || members >= o.MaxMembers)
 }
 
 // Result is the outcome for one owner.
