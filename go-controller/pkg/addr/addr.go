@@ -50,6 +50,14 @@ func MAC(addresses ...netip.Addr) net.HardwareAddr {
 // HostPrefix is the prefix that holds just a: /32 or /128.
 func HostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
+// MatchName is how OVN's matches name a family (ovn-sb(5), Logical_Flow match).
+func MatchName(v4 bool) string {
+	if v4 {
+		return "ip4"
+	}
+	return "ip6"
+}
+
 // Text is a prefix as OVN writes it: a single address without its length.
 func Text(p netip.Prefix) string {
 	if p.IsSingleIP() {

@@ -14,6 +14,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 	podrows "github.com/ovnkube/ovnkube/go-controller/pkg/translate/pod"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/service"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/topology"
 )
 
@@ -32,7 +33,7 @@ func (e *engine) rebuild(o observed) error {
 	if err := e.set(nbstate.Owner{Kind: names.OwnerCluster, Name: clusterProtection}, topology.ProtectionRows()); err != nil {
 		return err
 	}
-	if err := e.service.common(); err != nil {
+	if err := e.set(nbstate.Owner{Kind: names.OwnerCluster, Name: clusterServices}, service.ClusterRows()); err != nil {
 		return err
 	}
 	// Before any pod: a port that is handed in has its memberships with it.

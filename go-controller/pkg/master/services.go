@@ -24,6 +24,9 @@ func serviceOwner(key string) nbstate.Owner {
 // clusterServices is the name of the owner of what services have in common.
 const clusterServices = "services"
 
+// clusterRefusals is the name of the owner of what refuses packets to addresses that no service has.
+const clusterRefusals = "no-services"
+
 // services says what services want. It has a goroutine of its own; nodes are told to it by the engine, when they have a switch.
 type services struct {
 	serviceOptions
@@ -101,10 +104,11 @@ func (s *services) handle(_ context.Context, k key) error {
 	switch k.kind {
 	case syncedKey:
 		s.settled = true
+		err := s.refusals() // Before what nobody wants by now is removed.
 		s.looked()
-		return nil
+		return err
 	case serviceNetworksKey:
-		return s.common()
+		return s.refusals()
 	}
 	return s.reconcile(k.name)
 }
@@ -178,6 +182,9 @@ func (s *services) depend(name string, d service.Dependence, with *service.Clust
 func (s *services) node(n *service.Node) error {
 	s.mu.Lock()
 	if was := s.places[n.Name]; was == nil || !was.Equal(n) {
+		if was == nil || !slices.Equal(was.Addresses, n.Addresses) {
+			s.addressesChanged()
+		}
 		s.places[n.Name] = n
 		s.nodesChanged()
 	}
@@ -190,6 +197,7 @@ func (s *services) nodeGone(name string) {
 	s.mu.Lock()
 	if s.places[name] != nil {
 		delete(s.places, name)
+		s.addressesChanged()
 		s.nodesChanged()
 	}
 	s.mu.Unlock()
@@ -202,9 +210,6 @@ func nodeVariablesOwner(node string) nbstate.Owner {
 
 // nodesChanged wakes the services that the change concerns. The caller holds the lock.
 func (s *services) nodesChanged() {
-	if s.serviceCIDRs != nil && len(s.serviceCIDRs.All()) > 0 {
-		s.networksChanged() // An object's networks must not be nodes'.
-	}
 	before := s.cluster
 	s.cluster = s.newCluster()
 	concerned := service.OnNodes

@@ -15,8 +15,19 @@ import (
 // networksChanged says that service networks, or what must not lie in them, may have changed.
 func (s *services) networksChanged() { s.worker.Add(key{kind: serviceNetworksKey}) }
 
-// common hands in what services have in common.
-func (s *services) common() error {
+// addressesChanged says the same of a node's addresses, which must not lie in an object's networks.
+func (s *services) addressesChanged() {
+	if s.serviceCIDRs != nil && len(s.serviceCIDRs.All()) > 0 {
+		s.networksChanged()
+	}
+}
+
+// refusals hands in what refuses packets to addresses without a service, but not before all services of the start have been looked at:
+// in an empty database the refusal would come before their load balancers, and break connections that still go on.
+func (s *services) refusals() error {
+	if !s.settled {
+		return nil
+	}
 	var objects []*kube.ServiceCIDR
 	if s.serviceCIDRs != nil {
 		objects = s.serviceCIDRs.All()
@@ -25,7 +36,7 @@ func (s *services) common() error {
 	if len(refused) > 0 {
 		klog.V(2).InfoS("Networks of ServiceCIDRs are not used: they overlap pods' or nodes' own", "networks", refused)
 	}
-	return s.set(nbstate.Owner{Kind: names.OwnerCluster, Name: clusterServices}, service.ClusterRows(networks))
+	return s.want(nbstate.Owner{Kind: names.OwnerCluster, Name: clusterRefusals}, service.RefusalRows(networks))
 }
 
 // taken are networks in which no service can be: what is refused there would be missed.

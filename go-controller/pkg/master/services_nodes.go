@@ -5,6 +5,7 @@ import (
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/service"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/topology"
 )
@@ -14,6 +15,7 @@ func (e *engine) serviceNode(node *kube.Node, wired topology.Node) *service.Node
 	return &service.Node{
 		Name: node.Name, Chassis: wired.Chassis, Zone: node.Zone,
 		Gateway:           wired.HasGateway(),
+		HostAnswers:       wired.HasGateway() && wired.Gateway.Mode == names.GatewayModeLocal,
 		Addresses:         e.hosts.of(node.Name),
 		NodePortAddresses: e.nodePortAddresses(node),
 	}

@@ -205,7 +205,7 @@ func TestServiceNetworks(t *testing.T) {
 	refused := func() string {
 		h.settle()
 		var out []string
-		for _, r := range h.db.rows[nbstate.Owner{Kind: names.OwnerCluster, Name: clusterServices}].Rows {
+		for _, r := range h.db.rows[nbstate.Owner{Kind: names.OwnerCluster, Name: clusterRefusals}].Rows {
 			if acl, ok := r.Model.(*nbdb.ACL); ok {
 				_, networks, _ := strings.Cut(acl.Match, ".dst == ")
 				out = append(out, acl.Action+" "+networks)
@@ -228,6 +228,86 @@ func TestServiceNetworks(t *testing.T) {
 	h.want("over a new node", refused(), "reject {172.29.0.0/16, 172.30.0.0/16} reject {fd02::/112, fd03::/112}")
 	h.serviceCIDRs.Remove("more")
 	h.want("gone again", refused(), "reject {172.30.0.0/16} reject {fd02::/112}")
+}
+
+// In a database that has lost everything addresses must not be refused before their load balancers are there; in one that has the
+// refusals they stay.
+func TestRefusalsComeAfterServices(t *testing.T) {
+	h := newTest(t)
+	h.gatewayNode("n1", "172.18.0.11")
+	h.putService("web", "172.30.0.9")
+	owner := nbstate.Owner{Kind: names.OwnerCluster, Name: clusterRefusals}
+	refuses := func() bool { return len(h.db.rows[owner].Rows) > 0 }
+	h.start()
+	h.engine.service.networksChanged() // Whatever happens meanwhile.
+	h.engine.service.worker.RunUntilIdle(context.Background())
+	h.engine.worker.RunUntilIdle(context.Background())
+	h.serviceCIDRs.Put(&kube.ServiceCIDR{Name: "kubernetes", Prefixes: testServiceCIDRs()})
+	for _, o := range h.store.TakeDirty() {
+		if o == owner {
+			t.Error("addresses are refused before services were looked at")
+		}
+		if d, ok := h.wanted(o); ok {
+			h.db.rows[o] = d
+		}
+	}
+	h.engine.service.worker.RunUntilIdle(context.Background())
+	var order []string
+	for _, o := range h.store.TakeDirty() {
+		if o == owner || o == serviceOwner("ns/web") {
+			order = append(order, o.Name)
+		}
+		if d, ok := h.wanted(o); ok {
+			h.db.rows[o] = d
+		}
+	}
+	h.want("order", strings.Join(order, ", "), "ns/web, no-services")
+
+	h.engine = nil
+	h.start()
+	h.engine.worker.RunUntilIdle(context.Background())
+	h.commit()
+	h.prune()
+	if !refuses() {
+		t.Error("the next master has removed the refusals while it looks at services")
+	}
+	h.settle()
+	h.prune()
+	if !refuses() {
+		t.Error("the next master has removed the refusals")
+	}
+}
+
+// wanted is what the store wants of an owner.
+func (h *harness) wanted(owner nbstate.Owner) (nbstate.Desired, bool) {
+	var view nbstate.OwnerView
+	h.store.Read(func(v nbstate.View) { view, _ = v.Owner(owner) })
+	return view.Desired, !view.Deleted
+}
+
+// At the start each node would otherwise have all nodes' addresses read once more.
+func TestServiceNetworksAreLookedAtWhenAddressesChange(t *testing.T) {
+	h := newTest(t)
+	h.gatewayNode("n1", "172.18.0.11")
+	h.serviceCIDRs.Put(&kube.ServiceCIDR{Name: "kubernetes", Prefixes: testServiceCIDRs()})
+	h.start()
+	h.settle()
+	look := func(change func(*service.Node)) int {
+		n := *h.engine.service.places["n1"]
+		change(&n)
+		if err := h.engine.service.node(&n); err != nil {
+			t.Fatal(err)
+		}
+		pending := h.engine.service.worker.Len()
+		h.settle()
+		return pending
+	}
+	if n := look(func(n *service.Node) { n.Zone = "z" }); n != 0 {
+		t.Errorf("another zone makes work: %d", n)
+	}
+	if n := look(func(n *service.Node) { n.Addresses = []netip.Addr{netip.MustParseAddr("172.18.0.12")} }); n != 1 {
+		t.Errorf("another address makes no work: %d", n)
+	}
 }
 
 func TestServicesBeforePruning(t *testing.T) {

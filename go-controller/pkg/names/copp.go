@@ -16,8 +16,6 @@ func ProtectionMeter(copp, kind string) string { return copp + "-" + kind }
 const (
 	// NotForPodsACL is the id of the ACL that drops what only routers and servers of addresses say.
 	NotForPodsACL = "not_for_pods"
-	// ACLNotForPods comes before all that policies allow.
-	ACLNotForPods = 32100
 	// MasqueradePolicyPriority is for what pods send to masquerade addresses, on the cluster router; it comes after OwnHostPolicyPriority.
 	MasqueradePolicyPriority = 1003
 )

@@ -36,6 +36,8 @@ const ACLLoggingMeter = "acl-logging"
 // Priorities of ACLs, all in one table: the floor version of OVN has no tiers, so what takes precedence has a higher number.
 // ovn-nb(5) allows 0 to 32767. All bounds are inclusive.
 const (
+	// ACLNotForPods drops what no pod may say: it comes before all that policies allow.
+	ACLNotForPods = 32100
 	// ACLServiceSources drops what must not reach a service, before load balancing. No rule for other purposes may let it through.
 	ACLServiceSources = 32000
 	// ACLNoService refuses what is sent to a cluster IP that no service has, where it leaves a switch. Nobody can be behind it.

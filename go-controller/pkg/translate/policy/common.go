@@ -54,7 +54,7 @@ func ClusterRows(f Families, rate int) nbstate.Desired {
 	d.Rows = append(d.Rows, nbstate.Row{ID: group, Model: &nbdb.PortGroup{Name: group}})
 	var hairpin []string
 	f.each(func(v4 bool) {
-		hairpin = append(hairpin, ip(v4)+".src == "+names.MasqueradeHairpin(v4).String())
+		hairpin = append(hairpin, addr.MatchName(v4)+".src == "+names.MasqueradeHairpin(v4).String())
 	})
 	allow := func(id string, ingress bool, action nbdb.ACLAction, match string) {
 		d.Rows = append(d.Rows, nbstate.Row{ID: id, Model: newACL(ingress, action, names.ACLPolicyAllow, match)})

@@ -48,14 +48,14 @@ func peersOf(v4 bool, field string, pods []selector.Selector, blocks []netip.Pre
 			continue
 		}
 		if b.Bits() == 0 {
-			return ip(v4)
+			return addr.MatchName(v4)
 		}
 		values = append(values, addr.Text(b))
 	}
 	if len(values) == 0 {
 		return ""
 	}
-	return ip(v4) + "." + field + " == " + oneOf(values)
+	return addr.MatchName(v4) + "." + field + " == " + oneOf(values)
 }
 
 // podsWithin matches those of pods whose addresses are in blocks.
@@ -67,19 +67,12 @@ func (f Families) podsWithin(field string, pods selector.Selector, blocks []neti
 			return
 		}
 		is := peersOf(v4, field, []selector.Selector{pods}, nil)
-		if within != ip(v4) {
+		if within != addr.MatchName(v4) {
 			is = "(" + is + " && " + within + ")" // OVN has no precedence of && over ||.
 		}
 		terms = append(terms, is)
 	})
 	return anyOf(terms), len(terms) > 0
-}
-
-func ip(v4 bool) string {
-	if v4 {
-		return "ip4"
-	}
-	return "ip6"
 }
 
 // portRanges matches destination ports.

@@ -130,6 +130,9 @@ func (f *frontend) put(p *placement, at place, k kind, of *pool, n *Node) {
 	v := variety{template: f.template, family: f.family, keepSource: f.keepSource && k == routers}
 	// No endpoint here, but there are others: a policy is no outage (ServiceSpec.InternalTrafficPolicy: "dropped").
 	drop := len(chosen) == 0 && f.on[k].local && of.any()
+	if n != nil && n.HostAnswers && len(chosen) > 0 {
+		v.keepSource = false // The answer would not pass by the gateway router, which alone can translate it back.
+	}
 	switch {
 	case drop && k == switches:
 		v.drop = true

@@ -29,6 +29,8 @@ type Node struct {
 	Zone string
 	// Gateway: the node has a gateway router.
 	Gateway bool
+	// HostAnswers: what the node's pods send out of the cluster, answers too, leaves by the host (local gateway mode), not by the gateway router.
+	HostAnswers bool
 	// Addresses are the host's own.
 	Addresses []netip.Addr
 	// NodePortAddresses are those where node ports answer.
@@ -37,7 +39,7 @@ type Node struct {
 
 // Equal tells whether nothing differs.
 func (n *Node) Equal(m *Node) bool {
-	return n.Name == m.Name && n.Chassis == m.Chassis && n.Zone == m.Zone && n.Gateway == m.Gateway &&
+	return n.Name == m.Name && n.Chassis == m.Chassis && n.Zone == m.Zone && n.Gateway == m.Gateway && n.HostAnswers == m.HostAnswers &&
 		slices.Equal(n.Addresses, m.Addresses) && slices.Equal(n.NodePortAddresses, m.NodePortAddresses)
 }
 

@@ -86,11 +86,34 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// Where answers leave by the host, the gateway router has to stand for the client, or nobody translates them back.
+func TestSourceIsKeptWhereAnswersComeBack(t *testing.T) {
+	s, endpointSlices, c := load(t, "testdata/external-local.yaml")
+	c.nodes[0].HostAnswers = true
+	d, _ := Rows(s, endpointSlices, c)
+	balancers := map[string]*nbdb.LoadBalancer{}
+	for _, r := range d.Rows {
+		if lb, ok := r.Model.(*nbdb.LoadBalancer); ok {
+			balancers[r.ID] = lb
+		}
+	}
+	keeps := map[string]bool{}
+	for _, m := range d.Members {
+		if endpoints := balancers[m.Value].Vips["192.0.2.10:80"]; endpoints != "" && m.Parent.Table == nbdb.LogicalRouterTable {
+			keeps[m.Parent.ID+" "+endpoints] = balancers[m.Value].Options["skip_snat"] == "true"
+		}
+	}
+	want := map[string]bool{"GR_n1 10.128.0.5:8080": false, "GR_n2 10.128.2.5:8080": true, "GR_n3 169.254.169.6:9": true}
+	if diff := cmp.Diff(want, keeps); diff != "" {
+		t.Errorf("the client's address is kept (-want +got):\n%s", diff)
+	}
+}
+
 // A family without networks has no rule: "{}" would be no match.
-func TestClusterRows(t *testing.T) {
+func TestRefusalRows(t *testing.T) {
 	networks := []netip.Prefix{netip.MustParsePrefix("172.29.0.0/24"), netip.MustParsePrefix("172.30.0.0/16"), netip.MustParsePrefix("fd02::/112")}
 	match := func(networks []netip.Prefix) (out []string) {
-		for _, r := range ClusterRows(networks).Rows {
+		for _, r := range RefusalRows(networks).Rows {
 			if acl, ok := r.Model.(*nbdb.ACL); ok {
 				out = append(out, r.ID+": "+acl.Match)
 			}

@@ -45,7 +45,7 @@ func (t *translation) sourceRanges() {
 		id := names.ServiceSourceRanges(s.Namespace, s.Name, v4)
 		t.desired.Rows = append(t.desired.Rows, nbstate.Row{ID: id, Model: &nbdb.ACL{
 			Action: nbdb.ACLActionDrop, Direction: nbdb.ACLDirectionFromLport, Priority: names.ACLServiceSources,
-			Match: fmt.Sprintf("%s.dst == %s && (%s) && %s.src == %s", ip(v4), set(vips), portMatch(s), ip(v4), set(others)),
+			Match: fmt.Sprintf("%s.dst == %s && (%s) && %s.src == %s", addr.MatchName(v4), set(vips), portMatch(s), addr.MatchName(v4), set(others)),
 		}})
 		t.desired.Members = append(t.desired.Members, nbstate.Member{
 			Parent: nbstate.Key{Table: nbdb.PortGroupTable, ID: names.ServiceClientsPortGroup}, Column: "acls", Value: id,

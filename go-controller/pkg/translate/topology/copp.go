@@ -6,12 +6,14 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 )
 
-// protected are the kinds of packets (keys of Copp.meters in ovn-nb(5)) that ovn-controller works on one by one. BFD is not among
+// protected returns the kinds of packets (keys of Copp.meters in ovn-nb(5)) that ovn-controller works on one by one. BFD is not among
 // them: who sends it must not be stopped.
-var protected = []string{
-	"arp", "arp-resolve", "nd-na", "nd-ns", "nd-ns-resolve", "nd-ra-opts",
-	"icmp4-error", "icmp6-error", "reject", "tcp-reset",
-	"dhcpv4-opts", "dhcpv6-opts", "dns", "event-elb", "igmp", "svc-monitor",
+func protected() []string {
+	return []string{
+		"arp", "arp-resolve", "nd-na", "nd-ns", "nd-ns-resolve", "nd-ra-opts",
+		"icmp4-error", "icmp6-error", "reject", "tcp-reset",
+		"dhcpv4-opts", "dhcpv6-opts", "dns", "event-elb", "igmp", "svc-monitor",
+	}
 }
 
 const (
@@ -37,7 +39,7 @@ func ProtectionRows() nbstate.Desired {
 func (d *desired) protection(copp string) {
 	row := &nbdb.Copp{Name: copp, Meters: map[string]string{}}
 	fair := true
-	for _, kind := range protected {
+	for _, kind := range protected() {
 		meter := names.ProtectionMeter(copp, kind)
 		d.Rows = append(d.Rows,
 			nbstate.Row{ID: meter, Model: &nbdb.MeterBand{Action: nbdb.MeterBandActionDrop, Rate: protectedRate, BurstSize: protectedBurst}},

@@ -207,7 +207,7 @@ func (d *desired) gatewayRoutes(n Node, v4 bool) {
 func (d *desired) forwarding(n Node, v4 bool) {
 	router, external := names.GatewayRouter(n.Name), names.RouterToExternalPort(n.Name)
 	node, _ := ofFamily(n.Gateway.Addresses, v4)
-	match := fmt.Sprintf("inport == %[1]q && outport == %[1]q && %[2]s && ct.trk && !ct.rpl", external, ip(v4))
+	match := fmt.Sprintf("inport == %[1]q && outport == %[1]q && %[2]s && ct.trk && !ct.rpl", external, addr.MatchName(v4))
 	d.reroute(router, router+"_by_host_"+family(v4), reroute{names.ForwardingPolicyPriority, match, node.Addr()})
 	d.neighbour(external, node.Addr(), names.MasqueradeNextHopMAC())
 }

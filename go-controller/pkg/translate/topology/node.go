@@ -87,7 +87,7 @@ func (d *desired) routes(n Node) {
 			}
 		}
 		own = append(own, names.MasqueradeForwarded(v4).String())
-		match := fmt.Sprintf("inport == %q && %s.dst == {%s}", names.RouterToSwitchPort(n.Name), ip(v4), strings.Join(own, ", "))
+		match := fmt.Sprintf("inport == %q && %s.dst == {%s}", names.RouterToSwitchPort(n.Name), addr.MatchName(v4), strings.Join(own, ", "))
 		d.reroute(names.ClusterRouter, n.Name+"_to_host_"+family(v4), reroute{names.OwnHostPolicyPriority, match, addr.Management(s)})
 	}
 }

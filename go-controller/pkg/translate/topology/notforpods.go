@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 )
@@ -22,7 +23,7 @@ func (d *desired) silence() {
 		id := names.MasqueradePolicy(v4)
 		d.row(id, &nbdb.LogicalRouterPolicy{
 			Priority: names.MasqueradePolicyPriority, Action: nbdb.LogicalRouterPolicyActionDrop,
-			Match: ip(v4) + ".dst == " + names.MasqueradeSubnet(v4).String(),
+			Match: addr.MatchName(v4) + ".dst == " + names.MasqueradeSubnet(v4).String(),
 		})
 		d.member(nbdb.LogicalRouterTable, names.ClusterRouter, "policies", id)
 	}

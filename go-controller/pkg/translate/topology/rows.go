@@ -82,14 +82,6 @@ func (d *desired) reroute(router, id string, r reroute) {
 	d.member(nbdb.LogicalRouterTable, router, "policies", id)
 }
 
-// ip is how matches name a family.
-func ip(v4 bool) string {
-	if v4 {
-		return "ip4"
-	}
-	return "ip6"
-}
-
 // neighbour tells a router port who has an address, for ever and whatever is heard on the wire.
 func (d *desired) neighbour(port string, a netip.Addr, mac net.HardwareAddr) {
 	// The ID is the row's identity: the table has no external_ids.
