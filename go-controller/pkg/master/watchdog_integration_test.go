@@ -41,9 +41,9 @@ func TestLeaderWithoutDatabaseGivesUpTheLease(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := newWatchdog(nb, m.stalled, watchTiming{interval: 50 * time.Millisecond, unready: 500 * time.Millisecond, surrender: 3 * time.Second})
 			unready := make(chan error, 1)
 			err = e.run(t.Context(), func(ctx context.Context) error {
+				w := newWatchdog(nb, m.stalled, watchTiming{interval: 50 * time.Millisecond, unready: 500 * time.Millisecond, surrender: 3 * time.Second})
 				if err := w.problem(time.Now()); err != nil {
 					t.Errorf("before anything happened: %v", err)
 				}
