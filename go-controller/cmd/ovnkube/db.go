@@ -131,7 +131,7 @@ func newDBRelayCommand() *cobra.Command {
 	var r ovndb.Relay
 	fs := cmd.Flags()
 	p.addFlags(fs)
-	addNetworkFlags(fs, &c)
+	addTLSFlags(fs, &c)
 	fs.StringVar(&c.RunDir, "run-dir", ovndb.DefaultRunDir, "folder of the sockets")
 	fs.StringSliceVar(&r.Sources, "sources", nil, "endpoints of the database's members, comma separated tcp: or ssl:")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -142,7 +142,7 @@ func newDBRelayCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		r.Kind, r.LocalAddress, r.Port, r.RunDir, r.TLS = c.Kind, c.LocalAddress, c.Port, c.RunDir, c.TLS
+		r.Kind, r.RunDir, r.TLS = c.Kind, c.RunDir, c.TLS
 		if err := r.Validate(); err != nil {
 			return err
 		}
@@ -158,8 +158,12 @@ func addPlaceFlags(fs *pflag.FlagSet, c *ovndb.Config) {
 }
 
 func addNetworkFlags(fs *pflag.FlagSet, c *ovndb.Config) {
-	fs.TextVar(&c.LocalAddress, "local-address", netip.Addr{}, "address to listen on (default: all; needed with --members)")
+	fs.TextVar(&c.LocalAddress, "local-address", netip.Addr{}, "address to listen on; needed with --members (default: only where the standalone database's connections say)")
 	fs.IntVar(&c.Port, "port", 0, "port for clients (default 6641 for nb, 6642 for sb)")
+	addTLSFlags(fs, c)
+}
+
+func addTLSFlags(fs *pflag.FlagSet, c *ovndb.Config) {
 	fs.StringVar(&c.TLS.PrivateKey, "privkey", "", "private key (PEM): with it all connections over the network are TLS")
 	fs.StringVar(&c.TLS.Certificate, "cert", "", "certificate (PEM)")
 	fs.StringVar(&c.TLS.CACertificate, "cacert", "", "CA certificate (PEM) of clients and other members")

@@ -98,7 +98,7 @@ func (c *cluster) control(i int) string { return c.configs[i].Control() }
 func (c *cluster) status(i int) (Status, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	return ReadStatus(ctx, c.control(i), NB())
+	return ReadStatus(ctx, c.control(i), c.configs[i].Kind)
 }
 
 // eventually waits until check is nil.

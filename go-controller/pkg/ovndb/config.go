@@ -34,7 +34,7 @@ type Config struct {
 	// Dir holds the file, RunDir the sockets, SchemaDir the schema that came with OVN.
 	Dir, RunDir, SchemaDir string
 	// LocalAddress is this member's; with it Members has the addresses of all members, the first of which makes the cluster.
-	// Without members the database is standalone, and without LocalAddress it listens on all addresses.
+	// Without members the database is standalone, and without LocalAddress it listens only where its own content says.
 	LocalAddress netip.Addr
 	Members      []netip.Addr
 	// Port and RaftPort are the same on all members.
@@ -123,21 +123,25 @@ func hostPort(a netip.Addr, port int) string { return net.JoinHostPort(a.String(
 
 // listen is the passive form of the client address: ovsdb(7).
 func (c *Config) listen() string {
-	host := "[::]"
-	switch {
-	case c.LocalAddress.Is4():
-		host = c.LocalAddress.String()
-	case c.LocalAddress.Is6():
-		host = "[" + c.LocalAddress.String() + "]"
+	host := c.LocalAddress.String()
+	if c.LocalAddress.Is6() {
+		host = "[" + host + "]"
 	}
 	return fmt.Sprintf("p%s:%d:%s", c.method(), c.Port, host)
 }
 
-// serverArgs are the arguments of ovsdb-server. Further listeners, with their roles, may be in the database.
+// serverArgs are the arguments of ovsdb-server. Whoever connects to a listener of the command line may do anything, so a standalone
+// database has none unless somebody has asked for one. Listeners with a role, for nodes, are in the database. A member of a cluster
+// takes none from there: all listeners of a process trust the same authorities, also that for other members, which no node may reach.
 func (c *Config) serverArgs() []string {
-	args := []string{"--no-chdir", "--remote=punix:" + c.Socket(), "--remote=" + c.listen(),
-		fmt.Sprintf("--remote=db:%s,%s,connections", c.Kind.Database, c.Kind.Global),
-		"--unixctl=" + c.Control(), "-vconsole:info", "-vsyslog:off", "-vfile:off"}
+	args := []string{"--no-chdir", "--remote=punix:" + c.Socket()}
+	if c.LocalAddress.IsValid() {
+		args = append(args, "--remote="+c.listen())
+	}
+	if !c.Clustered() {
+		args = append(args, c.Kind.connections())
+	}
+	args = append(args, "--unixctl="+c.Control(), "-vconsole:info", "-vsyslog:off", "-vfile:off")
 	return append(append(args, tlsArgs(c.TLS)...), c.Path())
 }
 

@@ -3,6 +3,7 @@ package ovndb
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,10 +131,21 @@ func TestConfig(t *testing.T) {
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"--no-chdir", "--remote=punix:/r/ovnnb_db.sock", "--remote=ptcp:6641:[fd00::3]", "--remote=db:OVN_Northbound,NB_Global,connections",
+	want := []string{"--no-chdir", "--remote=punix:/r/ovnnb_db.sock", "--remote=ptcp:6641:[fd00::3]",
 		"--unixctl=/r/ovnnb_db.ctl", "-vconsole:info", "-vsyslog:off", "-vfile:off", "/d/ovnnb_db.db"}
 	if diff := cmp.Diff(want, c.serverArgs()); diff != "" {
 		t.Errorf("arguments (-want +got):\n%s", diff)
+	}
+	// A standalone database is reached by its socket, and over the network only where somebody has asked for that.
+	alone := member(0)
+	want = []string{"--no-chdir", "--remote=punix:/r/ovnnb_db.sock", "--remote=db:OVN_Northbound,NB_Global,connections",
+		"--unixctl=/r/ovnnb_db.ctl", "-vconsole:info", "-vsyslog:off", "-vfile:off", "/d/ovnnb_db.db"}
+	if diff := cmp.Diff(want, alone.serverArgs()); diff != "" {
+		t.Errorf("arguments of a standalone server (-want +got):\n%s", diff)
+	}
+	alone.LocalAddress = netip.MustParseAddr("10.0.0.9")
+	if args := alone.serverArgs(); !slices.Contains(args, "--remote=ptcp:6641:10.0.0.9") {
+		t.Errorf("a standalone server with an address does not listen there: %q", args)
 	}
 	for name, change := range map[string]func(*Config){
 		"among --members": func(c *Config) { c.LocalAddress = netip.MustParseAddr("10.0.0.9") },

@@ -37,3 +37,8 @@ func (k Kind) controlName() string {
 }
 func (k Kind) leaderName() string { return "ovn" + k.Short + "_leader.sock" }
 func (k Kind) schemaName() string { return "ovn-" + k.Short + ".ovsschema" }
+
+// connections makes a server listen where the database's content says: ovsdb-server(1), "--remote=db:".
+func (k Kind) connections() string {
+	return fmt.Sprintf("--remote=db:%s,%s,connections", k.Database, k.Global)
+}

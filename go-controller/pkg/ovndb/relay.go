@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,16 +15,14 @@ import (
 )
 
 // Relay is a server that keeps a copy of a database in memory and serves it on: ovsdb(7), "Relay Service Model". Reads and the
-// connections of clients are its own, writes are passed to its sources.
+// connections of clients are its own, writes are passed to its sources. Where it listens, and what may be done there, is in the
+// database (ovn-sb(5), table Connection): clients' rights are checked before a write is passed on, with the relay's own rights.
 type Relay struct {
 	Kind Kind
 	// Sources are the endpoints of the database's members.
 	Sources []string
-	// LocalAddress and Port are where it listens; without address on all.
-	LocalAddress netip.Addr
-	Port         int
-	RunDir       string
-	TLS          ovsdb.TLSFiles
+	RunDir  string
+	TLS     ovsdb.TLSFiles
 }
 
 // Validate tells what is wrong.
@@ -43,9 +40,10 @@ func (r *Relay) Validate() error {
 
 func (r *Relay) control() string { return filepath.Join(r.RunDir, "ovn"+r.Kind.Short+"_relay.ctl") }
 
+func (r *Relay) socket() string { return filepath.Join(r.RunDir, "ovn"+r.Kind.Short+"_relay.sock") }
+
 func (r *Relay) args() []string {
-	c := Config{LocalAddress: r.LocalAddress, Port: r.Port, TLS: r.TLS}
-	args := []string{"--no-chdir", "--remote=punix:" + filepath.Join(r.RunDir, "ovn"+r.Kind.Short+"_relay.sock"), "--remote=" + c.listen(),
+	args := []string{"--no-chdir", "--remote=punix:" + r.socket(), r.Kind.connections(),
 		"--unixctl=" + r.control(), "-vconsole:info", "-vsyslog:off", "-vfile:off"}
 	args = append(args, tlsArgs(r.TLS)...)
 	return append(args, fmt.Sprintf("relay:%s:%s", r.Kind.Database, strings.Join(r.Sources, ",")))
@@ -55,7 +53,7 @@ func (r *Relay) args() []string {
 func (r *Relay) Ready() error {
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
-	s, err := ovsdb.Ask(ctx, "unix:"+filepath.Join(r.RunDir, "ovn"+r.Kind.Short+"_relay.sock"), nil, r.Kind.Database)
+	s, err := ovsdb.Ask(ctx, "unix:"+r.socket(), nil, r.Kind.Database)
 	if err == nil && !s.Connected {
 		err = fmt.Errorf("the relay of %s is not connected to any of %v", r.Kind.Database, r.Sources)
 	}
