@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -318,7 +319,13 @@ func testRotation(e *env) {
 		e.Errorf("ovn-controller has connected %d times, %d before", now, opened)
 	}
 	e.kill(plan.SBDB, plan.ControlPlane)
-	took := e.eventually(30*time.Second, connected)
+	// What it says of its connection may be about the one that has just been cut off.
+	took := e.eventually(30*time.Second, func() error {
+		if connections() == opened {
+			return errors.New("ovn-controller has not connected again")
+		}
+		return connected()
+	})
 	e.measured("ovn-controller is connected to a restarted database, with its new certificate, after %v", took.Round(time.Millisecond))
 	e.masterReady()
 }
