@@ -1,6 +1,7 @@
 package cnibench
 
 import (
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,5 +86,17 @@ func TestRecorderPassesEverythingThrough(t *testing.T) {
 	out, _ := cmd.Output()
 	if string(out) != "got config for PROBE\n" || cmd.ProcessState.ExitCode() != 7 {
 		t.Errorf("output %q, status %d; want what the plugin said and its status 7", out, cmd.ProcessState.ExitCode())
+	}
+}
+
+func TestEndpointsOfTheNorthboundDatabase(t *testing.T) {
+	for address, want := range map[string][2]string{
+		"192.0.2.1":   {"ptcp:6641:0.0.0.0", "tcp:192.0.2.1:6641"},
+		"2001:db8::1": {"ptcp:6641:[::]", "tcp:[2001:db8::1]:6641"},
+	} {
+		listener, remote := endpoints(netip.MustParseAddr(address))
+		if diff := cmp.Diff(want, [2]string{listener, remote}); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", address, diff)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -29,19 +30,26 @@ func measureFloor(ctx context.Context, lab *cluster.Lab, node string, n int, atO
 	if atOnce {
 		mode = "at-once"
 	}
-	const port = 6641
 	// Nodes have no way to the northbound database. The tools get one, for as long as this takes.
-	listener := fmt.Sprintf("ptcp:%d:0.0.0.0", port)
+	listener, nb := endpoints(lab.Family().ControlPlane()[0])
 	if err := northbound(ctx, lab, "add-remote", listener); err != nil {
 		return floor{}, err
 	}
 	defer northbound(context.WithoutCancel(ctx), lab, "remove-remote", listener) //nolint:errcheck // the lab goes away soon
-	nb := fmt.Sprintf("tcp:%s:%d", lab.Family().ControlPlane()[0], port)
 	out, err := lab.Exec(ctx, node, "bash", "-c", floorScript, "floor", nb, node, strconv.Itoa(n), mode)
 	if err != nil {
 		return floor{}, fmt.Errorf("measure the floor: %w", err)
 	}
 	return parseFloor(out, n)
+}
+
+// endpoints are where the northbound database at a listens, on all addresses of a's family, and how it is reached.
+func endpoints(a netip.Addr) (listener, remote string) {
+	every := "0.0.0.0"
+	if a.Is6() {
+		every = "[::]"
+	}
+	return fmt.Sprintf("ptcp:%d:%s", plan.NBPort, every), "tcp:" + netip.AddrPortFrom(a, plan.NBPort).String()
 }
 
 func northbound(ctx context.Context, lab *cluster.Lab, command, remote string) error {
