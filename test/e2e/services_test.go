@@ -359,14 +359,15 @@ func (c serviceCheck) watchLeaver(s *corev1.Service, leaver string, left time.Ti
 	lost := map[netip.AddrPort]int{}
 	for time.Since(left) < 2*time.Second {
 		c.eachProtocol(s, func(at netip.AddrPort, proto string) {
-			name, err := askName(c.ctx, c.near, proto, at)
+			asked := time.Since(left)
+			name, err := c.mustAnswer(c.near, proto, at)
 			switch {
 			case err != nil && proto == udp && lost[at] < len(c.Nodes()):
 				lost[at]++
 			case err != nil:
 				c.Errorf("while an endpoint leaves, %s → %s over %s: %v", c.near, at, proto, err)
 			case name == leaver:
-				last = time.Since(left)
+				last = asked
 			}
 		})
 	}
