@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 )
 
 // ClusterSubnet is an address pool for pods, cut into one subnet of HostPrefix bits a node.
@@ -29,14 +30,8 @@ func (s ClusterSubnet) String() string { return formatClusterSubnet(s) }
 type Database struct {
 	// Endpoints are unix:PATH, tcp:ADDRESS:PORT or ssl:ADDRESS:PORT.
 	Endpoints []string
-	TLSFiles
-}
-
-// TLSFiles are PEM files for ssl: endpoints; all three or none.
-type TLSFiles struct {
-	PrivateKey    string
-	Certificate   string
-	CACertificate string
+	// TLSFiles are for ssl: endpoints; all three or none.
+	ovsdb.TLSFiles
 }
 
 // Common is what master and node agent both need.
@@ -96,16 +91,16 @@ type Master struct {
 }
 
 // ManagedTLS are the files in CertificateDir that serve the whole control plane.
-func (c *Master) ManagedTLS() TLSFiles {
+func (c *Master) ManagedTLS() ovsdb.TLSFiles {
 	pair := filepath.Join(c.CertificateDir, names.MasterCertificateFile)
-	return TLSFiles{PrivateKey: pair, Certificate: pair, CACertificate: filepath.Join(c.CertificateDir, names.ServerCAFile)}
+	return ovsdb.TLSFiles{PrivateKey: pair, Certificate: pair, CACertificate: filepath.Join(c.CertificateDir, names.ServerCAFile)}
 }
 
 // Complete fills in the managed certificate's files for ssl: endpoints that have none of their own, and tells whether there are
 // such endpoints.
 func (c *Master) Complete() (managed bool) {
 	for _, d := range []*Database{&c.Northbound, &c.Southbound} {
-		if c.CertificateDir != "" && usesTLS(d.Endpoints) && d.TLSFiles == (TLSFiles{}) {
+		if c.CertificateDir != "" && usesTLS(d.Endpoints) && d.TLSFiles == (ovsdb.TLSFiles{}) {
 			d.TLSFiles, managed = c.ManagedTLS(), true
 		}
 	}
@@ -122,7 +117,7 @@ type Node struct {
 	// MonitorAll lets ovn-controller read all of the southbound database, not only what concerns the node.
 	MonitorAll bool
 	// SouthboundFiles are for ssl: endpoints; empty means the managed ones in CertificateDir.
-	SouthboundFiles TLSFiles
+	SouthboundFiles ovsdb.TLSFiles
 	// GatewayInterface is the physical NIC; empty means the interface of the default route.
 	GatewayInterface string
 	// GatewayNextHops are the routers behind the gateway interface; empty means those of the default routes.
@@ -147,15 +142,15 @@ type Node struct {
 
 // SouthboundTLS returns the files that ovn-controller needs, and whether they are managed: kept up by the agent. Without ssl:
 // endpoints there are none.
-func (c *Node) SouthboundTLS() (files TLSFiles, managed bool) {
+func (c *Node) SouthboundTLS() (files ovsdb.TLSFiles, managed bool) {
 	switch {
 	case !usesTLS(c.SouthboundRemote):
-		return TLSFiles{}, false
-	case c.SouthboundFiles != (TLSFiles{}):
+		return ovsdb.TLSFiles{}, false
+	case c.SouthboundFiles != (ovsdb.TLSFiles{}):
 		return c.SouthboundFiles, false
 	}
 	pair := filepath.Join(c.CertificateDir, names.NodeCertificateFile)
-	return TLSFiles{PrivateKey: pair, Certificate: pair, CACertificate: filepath.Join(c.CertificateDir, names.ServerCAFile)}, true
+	return ovsdb.TLSFiles{PrivateKey: pair, Certificate: pair, CACertificate: filepath.Join(c.CertificateDir, names.ServerCAFile)}, true
 }
 
 func usesTLS(endpoints []string) bool {

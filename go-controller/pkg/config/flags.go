@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 )
 
 const (
@@ -84,7 +85,7 @@ func addDatabaseFlags(fs *pflag.FlagSet, prefix, name string, d *Database) {
 	addTLSFlags(fs, prefix, name, &d.TLSFiles)
 }
 
-func addTLSFlags(fs *pflag.FlagSet, prefix, name string, f *TLSFiles) {
+func addTLSFlags(fs *pflag.FlagSet, prefix, name string, f *ovsdb.TLSFiles) {
 	const instead = " database, in place of the managed one in --cert-dir"
 	fs.StringVar(&f.PrivateKey, prefix+"-client-privkey", "", "private key (PEM) for ssl: endpoints of the "+name+instead)
 	fs.StringVar(&f.Certificate, prefix+"-client-cert", "", "certificate (PEM) for ssl: endpoints of the "+name+instead)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 )
 
 // Smallest MTUs that IPv4 hosts must accept (RFC 791) and IPv6 links must carry (RFC 8200).
@@ -57,7 +58,7 @@ func (c *Node) Validate() error {
 	if len(c.SouthboundRemote) == 0 {
 		errs = append(errs, errors.New("--sb-address is empty: ovn-controller needs the southbound database"))
 	}
-	errs = append(errs, c.SouthboundFiles.problems("sb", c.SouthboundRemote, c.CertificateDir)...)
+	errs = append(errs, tlsProblems(c.SouthboundFiles, "sb", c.SouthboundRemote, c.CertificateDir)...)
 	if c.EncapPort < 1 || c.EncapPort > 65535 {
 		errs = append(errs, fmt.Errorf("--encap-port %d is not between 1 and 65535", c.EncapPort))
 	}
@@ -134,12 +135,12 @@ func (d *Database) problems(prefix, certDir string) []error {
 	if len(d.Endpoints) == 0 {
 		return []error{fmt.Errorf("--%s-address is empty", prefix)}
 	}
-	return d.TLSFiles.problems(prefix, d.Endpoints, certDir)
+	return tlsProblems(d.TLSFiles, prefix, d.Endpoints, certDir)
 }
 
-// problems: either all three files are given, or none and there is a folder for managed ones.
-func (f TLSFiles) problems(prefix string, endpoints []string, certDir string) []error {
-	if f == (TLSFiles{}) && (certDir != "" || !usesTLS(endpoints)) {
+// tlsProblems: either all three files are given, or none and there is a folder for managed ones.
+func tlsProblems(f ovsdb.TLSFiles, prefix string, endpoints []string, certDir string) []error {
+	if f == (ovsdb.TLSFiles{}) && (certDir != "" || !usesTLS(endpoints)) {
 		return nil
 	}
 	if f.PrivateKey == "" || f.Certificate == "" || f.CACertificate == "" {

@@ -27,7 +27,7 @@ type leader struct {
 }
 
 func (m *Master) connectNorthbound(ctx context.Context, connected chan<- struct{}) (*ovsdb.Client, error) {
-	tls, err := ovsdb.TLSConfig(tlsFiles(m.cfg.Northbound))
+	tls, err := ovsdb.TLSConfig(m.cfg.Northbound.TLSFiles)
 	if err != nil {
 		return nil, fmt.Errorf("northbound database: %w", err)
 	}

@@ -228,7 +228,3 @@ func networkOf(cfg *config.Master) network {
 	}
 	return n
 }
-
-func tlsFiles(d config.Database) ovsdb.TLSFiles {
-	return ovsdb.TLSFiles{PrivateKey: d.PrivateKey, Certificate: d.Certificate, CACertificate: d.CACertificate}
-}

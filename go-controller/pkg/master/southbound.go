@@ -21,7 +21,7 @@ type southbound struct{ client *ovsdb.Client }
 
 // connectChassis keeps a copy of the chassis; changed is told the hostname of each that is there, comes or changes.
 func connectChassis(ctx context.Context, d config.Database, changed func(hostname string)) (southbound, error) {
-	tls, err := ovsdb.TLSConfig(tlsFiles(d))
+	tls, err := ovsdb.TLSConfig(d.TLSFiles)
 	if err != nil {
 		return southbound{}, fmt.Errorf("southbound database: %w", err)
 	}

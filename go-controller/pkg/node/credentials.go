@@ -9,6 +9,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/ovs"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/reconcile"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 )
 
 // requester keeps the certificate with which ovn-controller connects; nil when there is none to keep.
@@ -24,7 +25,7 @@ func (a *Agent) requester() *certs.Requester {
 // would make it wait longer for the next.
 func addCredentials(d *ovs.Desired, s ovs.State, cfg config.Node) error {
 	files, managed := cfg.SouthboundTLS()
-	if files == (config.TLSFiles{}) {
+	if files == (ovsdb.TLSFiles{}) {
 		return nil
 	}
 	want := ovs.SSL{PrivateKey: files.PrivateKey, Certificate: files.Certificate, CACert: files.CACertificate}

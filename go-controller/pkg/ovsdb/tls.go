@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// TLSFiles are the PEM files of a client.
+// TLSFiles are the PEM files of a client or a server.
 type TLSFiles struct {
 	PrivateKey, Certificate, CACertificate string
 }
