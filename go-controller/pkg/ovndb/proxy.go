@@ -2,7 +2,6 @@ package ovndb
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -18,10 +17,11 @@ import (
 )
 
 const (
-	// findPause is the time between two rounds of questions for a leader: an election tells nobody of its end who is not connected.
-	findPause = 50 * time.Millisecond
 	// watchPause is the time between two looks whether a connection still leads to the leader.
 	watchPause = 2 * time.Second
+	// earlyChunks of chunkBytes are taken from a client before there is a leader: only a client that is read from is seen to go.
+	earlyChunks = 4
+	chunkBytes  = 32 << 10
 )
 
 // proxy leads local clients to the cluster's leader. Open vSwitch's own clients, ovn-northd among them, try the members one after
@@ -31,15 +31,14 @@ type proxy struct {
 	kind      Kind
 	listener  net.Listener
 	endpoints []string
-	config    *tls.Config
+	tls       ovsdb.TLSFiles // read for each connection: they may come later, and change
+	search    search
 }
 
 func newProxy(ctx context.Context, c *Config) (*proxy, error) {
-	p := &proxy{kind: c.Kind}
+	p := &proxy{kind: c.Kind, tls: c.TLS}
+	p.search.find = p.find
 	var err error
-	if p.config, err = ovsdb.TLSConfig(c.TLS); err != nil {
-		return nil, err
-	}
 	for _, a := range c.Members {
 		p.endpoints = append(p.endpoints, c.endpoint(a))
 	}
@@ -78,60 +77,104 @@ func (p *proxy) run(ctx context.Context) {
 // serve connects a client with the leader until either ends or another one leads.
 func (p *proxy) serve(ctx context.Context, client net.Conn) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	defer client.Close()
+	defer cancel()
+	said := make(chan []byte, earlyChunks)
+	wg.Go(func() {
+		defer cancel()
+		listenTo(ctx, client, said)
+	})
 	leader, server := p.connect(ctx)
 	if server == nil {
 		return
 	}
 	defer server.Close()
-	var wg sync.WaitGroup
-	for _, pair := range [][2]net.Conn{{client, server}, {server, client}} {
-		wg.Go(func() {
-			defer cancel()
-			_, _ = io.Copy(pair[0], pair[1])
-		})
-	}
+	wg.Go(func() {
+		defer cancel()
+		tell(ctx, server, said)
+	})
+	wg.Go(func() {
+		defer cancel()
+		_, _ = io.Copy(client, server)
+	})
 	wg.Go(func() {
 		defer cancel()
 		p.watch(ctx, leader)
 	})
 	<-ctx.Done()
-	_, _ = client.Close(), server.Close()
-	wg.Wait()
+}
+
+// listenTo passes on what a client says until it ends.
+func listenTo(ctx context.Context, client io.Reader, said chan<- []byte) {
+	for {
+		chunk := make([]byte, chunkBytes)
+		n, err := client.Read(chunk)
+		select {
+		case said <- chunk[:n]:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func tell(ctx context.Context, server io.Writer, said <-chan []byte) {
+	for {
+		select {
+		case chunk := <-said:
+			if _, err := server.Write(chunk); err != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // connect finds the leader; it returns nil when ctx ended first.
 func (p *proxy) connect(ctx context.Context) (leader string, server net.Conn) {
-	for {
-		leader, err := p.find(ctx, p.endpoints)
-		if err == nil {
-			if server, err = p.dial(ctx, leader); err == nil {
-				return leader, server
-			}
+	for pause := findPause; ; pause = min(2*pause, findPauseLast) {
+		leader, ok := p.search.wait(ctx)
+		if !ok {
+			return "", nil
 		}
-		if !sleep(ctx, findPause) {
+		if server, err := p.dial(ctx, leader); err == nil {
+			return leader, server
+		}
+		if !sleep(ctx, pause) {
 			return "", nil
 		}
 	}
 }
 
-func (p *proxy) find(ctx context.Context, endpoints []string) (string, error) {
+func (p *proxy) find(ctx context.Context) (string, error) {
+	config, err := ovsdb.TLSConfig(p.tls)
+	if err != nil {
+		return "", err
+	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return ovsdb.FindLeader(ctx, endpoints, p.config, p.kind.Database)
+	return ovsdb.FindLeader(ctx, p.endpoints, config, p.kind.Database)
 }
 
 func (p *proxy) dial(ctx context.Context, endpoint string) (net.Conn, error) {
+	config, err := ovsdb.TLSConfig(p.tls)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return ovsdb.Dial(ctx, endpoint, p.config)
+	return ovsdb.Dial(ctx, endpoint, config)
 }
 
 // watch returns when another member leads. As long as none does, a connection is better than none.
 func (p *proxy) watch(ctx context.Context, leader string) {
 	for sleep(ctx, watchPause) {
-		if now, err := p.find(ctx, p.endpoints); err == nil && now != leader {
+		if now, err := p.find(ctx); err == nil && now != leader {
 			klog.InfoS("Another member leads", "database", p.kind.Database, "was", leader, "is", now)
 			return
 		}
