@@ -145,7 +145,7 @@ func TestLeaderThatCannotRenewEndsItsWorkAtOnce(t *testing.T) {
 	api.PrependReactor("update", "leases", func(a k8stesting.Action) (bool, runtime.Object, error) {
 		lease := a.(k8stesting.UpdateAction).GetObject().(*coordinationv1.Lease)
 		if h := lease.Spec.HolderIdentity; h == nil || *h == "" {
-			early.Store(!ended.Load())
+			early.CompareAndSwap(false, !ended.Load())
 			return false, nil, nil
 		}
 		return broken.Load(), nil, errors.New("the API server is away")
