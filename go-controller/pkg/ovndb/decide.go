@@ -3,6 +3,7 @@ package ovndb
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/ovn-org/libovsdb/ovsdb/serverdb"
 
@@ -107,13 +108,30 @@ func decideExisting(c *Config, f File, answers []answer) (decision, error) {
 	case !f.Clustered:
 		return decision{action: actionStart}, nil
 	}
-	if want := c.raftAddress(c.LocalAddress); f.LocalAddress != want {
-		return decision{}, fmt.Errorf("%s belongs to the member at %s, this one is at %s: a file cannot move between members, put it aside with \"ovnkube db reset %s\" and let the member join anew", path, f.LocalAddress, want, c.Kind.Short)
+	if err := sameAddress(c, f); err != nil {
+		return decision{}, err
 	}
 	if c.ClusterID != "" && f.ClusterID != "" && f.ClusterID != c.ClusterID {
 		return decision{}, fmt.Errorf("%s belongs to cluster %s, not to --cluster-id %s", path, f.ClusterID, c.ClusterID)
 	}
 	return decision{action: actionStart}, nil
+}
+
+// sameAddress refuses a file of another address. One that differs in nothing but TLS must not be put aside alone: the member would
+// never reach the others, and with the second one that is gone the cluster has no majority.
+func sameAddress(c *Config, f File) error {
+	want := c.raftAddress(c.LocalAddress)
+	if f.LocalAddress == want {
+		return nil
+	}
+	was, address, _ := strings.Cut(f.LocalAddress, ":")
+	if address == strings.TrimPrefix(want, c.method()+":") {
+		return fmt.Errorf("%s is of a cluster whose members speak %s among themselves, by its flags this one speaks %s: all members change together, "+
+			"none alone. Stop all; on one \"ovnkube db recover %s\" and --convert-standalone=%s, on the others \"ovnkube db reset %[4]s\"; start all. Until then give the old flags",
+			c.Path(), was, c.method(), c.Kind.Short, c.LocalAddress)
+	}
+	return fmt.Errorf("%s belongs to the member at %s, this one is at %s: a file cannot move between members, put it aside with \"ovnkube db reset %s\" and let the member join anew",
+		c.Path(), f.LocalAddress, want, c.Kind.Short)
 }
 
 // decideConversion is for a standalone file of a member of a cluster.

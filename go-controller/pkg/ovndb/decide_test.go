@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 )
 
 const (
@@ -56,6 +58,7 @@ func TestDecide(t *testing.T) {
 		"another cluster than wanted answers":   {config: edit(member(2), func(c *Config) { c.ClusterID = clusterB }), answers: []answer{inA}, refusal: "--cluster-id " + clusterB},
 		"member again":                          {config: member(1), file: clustered, want: decision{action: actionStart}},
 		"another member's file":                 {config: member(2), file: clustered, refusal: "tcp:10.0.0.1:6643"},
+		"the same member, now with TLS":         {config: edit(member(1), func(c *Config) { c.TLS = ovsdb.TLSFiles{PrivateKey: "/k", Certificate: "/c", CACertificate: "/a"} }), file: clustered, refusal: "all members change together"},
 		"another cluster's file":                {config: edit(member(1), func(c *Config) { c.ClusterID = clusterB }), file: clustered, refusal: clusterB},
 		"another database's file":               {config: member(0), file: File{Exists: true, Database: "Open_vSwitch"}, refusal: "Open_vSwitch"},
 		"cluster to standalone":                 {config: member(0), file: clustered, refusal: "ovnkube db recover nb"},
