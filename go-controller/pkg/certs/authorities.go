@@ -16,14 +16,6 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
 
-// Keys of the Secret.
-const (
-	nodeCertKey   = "node-ca.crt"
-	nodeKeyKey    = "node-ca.key"
-	masterCertKey = "master-ca.crt"
-	masterKeyKey  = "master-ca.key"
-)
-
 // Authorities are the two of a cluster.
 type Authorities struct {
 	Node, Master *Authority
@@ -42,8 +34,8 @@ func OpenAuthorities(ctx context.Context, client kubernetes.Interface, now time.
 		}
 	}
 	var a Authorities
-	if a.Node, err = ParseAuthority(secret.Data[nodeCertKey], secret.Data[nodeKeyKey]); err == nil {
-		a.Master, err = ParseAuthority(secret.Data[masterCertKey], secret.Data[masterKeyKey])
+	if a.Node, err = ParseAuthority(secret.Data[names.NodeAuthorityKey], secret.Data[names.NodeAuthorityPrivateKey]); err == nil {
+		a.Master, err = ParseAuthority(secret.Data[names.MasterAuthorityKey], secret.Data[names.MasterAuthorityPrivateKey])
 	}
 	if err != nil {
 		return Authorities{}, fmt.Errorf("secret %s/%s: %w (without data, it is filled anew)", names.Namespace, names.Authorities, err)
@@ -56,7 +48,7 @@ func makeAuthorities(ctx context.Context, client kubernetes.Interface, secret *c
 	secret = secret.DeepCopy()
 	secret.Data = map[string][]byte{}
 	for _, k := range []struct{ name, cert, key string }{
-		{"ovnkube-node-ca", nodeCertKey, nodeKeyKey}, {"ovnkube-master-ca", masterCertKey, masterKeyKey},
+		{names.NodeAuthority, names.NodeAuthorityKey, names.NodeAuthorityPrivateKey}, {names.MasterAuthority, names.MasterAuthorityKey, names.MasterAuthorityPrivateKey},
 	} {
 		a, err := NewAuthority(k.name, now)
 		if err != nil {

@@ -100,7 +100,7 @@ func decideMaster(spec *certificatesv1.CertificateSigningRequestSpec, request *x
 		return Grant{}, errors.New("the request has no common name")
 	}
 	return Grant{Request: request, Profile: Profile{
-		CommonName: request.Subject.CommonName, Organization: "system:ovn-masters", DNSNames: request.DNSNames,
+		CommonName: request.Subject.CommonName, Organization: names.MasterGroup, DNSNames: request.DNSNames,
 		Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}}, nil
 }

@@ -131,7 +131,7 @@ func TestBrokenAuthorityIsNotReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Data[nodeKeyKey] = s.Data[masterKeyKey]
+	s.Data[names.NodeAuthorityPrivateKey] = s.Data[names.MasterAuthorityPrivateKey]
 	if _, err := c.CoreV1().Secrets(names.Namespace).Update(t.Context(), s, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -18,11 +18,27 @@ const (
 	SignerLease = "ovnkube-signer"
 )
 
-// Keys of the ConfigMap Authorities.
+// Keys of the ConfigMap and the Secret Authorities. Private keys are in the Secret alone.
 const (
-	NodeAuthorityKey   = "node-ca.crt"
-	MasterAuthorityKey = "master-ca.crt"
+	NodeAuthorityKey          = "node-ca.crt"
+	NodeAuthorityPrivateKey   = "node-ca.key"
+	MasterAuthorityKey        = "master-ca.crt"
+	MasterAuthorityPrivateKey = "master-ca.key"
 )
+
+// Common names of the authorities, to which the time of their making is added.
+const (
+	NodeAuthority   = "ovnkube-node-ca"
+	MasterAuthority = "ovnkube-master-ca"
+)
+
+// MasterGroup is the organization in certificates of the control plane.
+const MasterGroup = "system:ovn-masters"
+
+// NodeAgentAnnotations are what a node agent may write to its own Node; the admission policy for agents has the same list.
+func NodeAgentAnnotations() []string {
+	return []string{HostCIDRsAnnotation, L3GatewayConfigAnnotation, NodeChassisIDAnnotation, NodeMgmtPortMACAnnotation}
+}
 
 // Identities by which the API server knows the components.
 const (
