@@ -39,3 +39,24 @@ func TestUsableOn(t *testing.T) {
 		}
 	}
 }
+
+// Connections that must stay on whichever node they are on reach what drains on nodes without a ready endpoint, and nothing else that drains.
+func TestUsableOnSomeNode(t *testing.T) {
+	draining := func(address, node string) Endpoint {
+		return Endpoint{Address: netip.MustParseAddr(address), Node: node, Serving: true, Terminating: true}
+	}
+	ready := func(address, node string) Endpoint {
+		return Endpoint{Address: netip.MustParseAddr(address), Node: node, Ready: true, Serving: true}
+	}
+	slices := []*EndpointSlice{{
+		Ports: []EndpointPort{{"dns", corev1.ProtocolUDP, 53}},
+		Endpoints: []Endpoint{
+			ready("10.0.0.3", "b"), draining("10.0.0.4", "b"), draining("10.0.0.2", "a"), ready("10.0.0.1", ""), ready("fd00::1", "c"),
+			{Address: netip.MustParseAddr("10.0.0.5"), Node: "d"},
+		},
+	}}
+	got := UsableOnSomeNode(slices, ServicePort{Name: "dns", Protocol: corev1.ProtocolUDP}, true)
+	if want := "[10.0.0.1:53 10.0.0.2:53 10.0.0.3:53]"; fmt.Sprint(got) != want {
+		t.Errorf("%v, want %s", got, want)
+	}
+}
