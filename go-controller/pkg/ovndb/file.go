@@ -32,16 +32,27 @@ func inspect(ctx context.Context, path string) (File, error) {
 	if f.Database, err = tool(ctx, "db-name", path); err != nil {
 		return f, fmt.Errorf("%w; a damaged file is put aside with \"ovnkube db reset\"", err)
 	}
-	if _, err := tool(ctx, "db-is-clustered", path); err != nil {
+	_, err = tool(ctx, "db-is-clustered", path)
+	if saysNo(err) {
 		return f, nil
+	}
+	if err != nil {
+		return f, err
 	}
 	f.Clustered = true
 	if f.LocalAddress, err = tool(ctx, "db-local-address", path); err != nil {
 		return f, err
 	}
-	// It fails for a member that has not joined yet, and for no other reason on a file that could be read so far.
-	f.ClusterID, _ = tool(ctx, "db-cid", path)
-	return f, nil
+	if f.ClusterID, err = tool(ctx, "db-cid", path); saysNo(err) { // it has not joined yet
+		err = nil
+	}
+	return f, err
+}
+
+// saysNo tells an answer of ovsdb-tool(1) from its failure.
+func saysNo(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.ExitCode() == 2
 }
 
 // tool runs ovsdb-tool and returns its output without the line's end.
@@ -59,13 +70,21 @@ func run(ctx context.Context, program string, args ...string) (string, error) {
 	return strings.TrimSpace(stdout.String()), nil
 }
 
+// removeLeftover removes what an attempt that was broken off has left: ovsdb-tool refuses to overwrite.
+func removeLeftover(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // create carries out a decision that makes a file. It is made beside its place and moved there, so that it is never half of one.
 func create(ctx context.Context, c *Config, d decision) error {
 	if err := os.MkdirAll(c.Dir, 0o750); err != nil {
 		return fmt.Errorf("folder of the database: %w", err)
 	}
 	next := c.Path() + ".new"
-	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := removeLeftover(next); err != nil {
 		return err
 	}
 	local := ""
@@ -94,23 +113,16 @@ func create(ctx context.Context, c *Config, d decision) error {
 	if err == nil && (d.action == actionBootstrap || d.action == actionConvert) {
 		err = raiseIndex(next, time.Now())
 	}
-	if err == nil && d.action == actionConvert {
-		_, err = putAside(c.Path(), "standalone")
-	}
 	if err != nil {
 		return err
 	}
-	return os.Rename(next, c.Path())
+	reason := ""
+	if d.action == actionConvert {
+		reason = "standalone"
+	}
+	_, err = replace(next, c.Path(), reason)
+	return err
 }
 
 // firstElectionTimer is the most that ovsdb-tool takes for a new cluster's timer; see upkeep for more.
 const firstElectionTimer = time.Second
-
-// putAside renames a file so that its time and the reason are part of its name, which is returned.
-func putAside(path, reason string) (string, error) {
-	to := fmt.Sprintf("%s.%s-%s", path, reason, time.Now().UTC().Format("20060102T150405.000"))
-	if err := os.Rename(path, to); err != nil {
-		return "", fmt.Errorf("putting the old database aside: %w", err)
-	}
-	return to, nil
-}

@@ -94,31 +94,27 @@ func Compact(ctx context.Context, c *Config) error {
 // Recover makes a cluster's member, whose server must not run, standalone with what its file holds: the first step when more than
 // half of the members are lost for ever. It returns the path of the old file, which is kept.
 func Recover(ctx context.Context, c *Config) (string, error) {
-	if err := notRunning(ctx, c); err != nil {
-		return "", err
-	}
-	next := c.Path() + ".new"
-	if _, err := tool(ctx, "cluster-to-standalone", next, c.Path()); err != nil {
-		return "", err
-	}
-	old, err := putAside(c.Path(), "cluster")
+	held, err := lock(c)
 	if err != nil {
 		return "", err
 	}
-	return old, os.Rename(next, c.Path())
+	defer held.Close()
+	next := c.Path() + ".new"
+	if err := removeLeftover(next); err != nil {
+		return "", err
+	}
+	if _, err := tool(ctx, "cluster-to-standalone", next, c.Path()); err != nil {
+		return "", errors.Join(err, removeLeftover(next))
+	}
+	return replace(next, c.Path(), "cluster")
 }
 
 // Reset puts the file of a member, whose server must not run, aside, so that it starts or joins anew. It returns where the file is.
-func Reset(ctx context.Context, c *Config) (string, error) {
-	if err := notRunning(ctx, c); err != nil {
+func Reset(_ context.Context, c *Config) (string, error) {
+	held, err := lock(c)
+	if err != nil {
 		return "", err
 	}
+	defer held.Close()
 	return putAside(c.Path(), "reset")
-}
-
-func notRunning(ctx context.Context, c *Config) error {
-	if _, err := Command(ctx, c.Control(), "version"); err == nil {
-		return fmt.Errorf("the server of %s runs: stop \"ovnkube db run %s\" first", c.Path(), c.Kind.Short)
-	}
-	return nil
 }

@@ -134,7 +134,7 @@ func (m *Member) askOthers(ctx context.Context) []answer {
 	return answers
 }
 
-// supervise starts the server again whenever it ends.
+// supervise starts the server again whenever it ends, with a file as prepare wants it: somebody may have put it aside meanwhile.
 func (m *Member) supervise(ctx context.Context) error {
 	wait := backoffFirst
 	for {
@@ -151,6 +151,9 @@ func (m *Member) supervise(ctx context.Context) error {
 		m.note(fmt.Errorf("the database server ended: %w", err))
 		if !sleep(ctx, wait) {
 			return nil
+		}
+		if err := m.prepare(ctx); err != nil || ctx.Err() != nil {
+			return ignoreEnd(ctx, err)
 		}
 		wait = min(2*wait, backoffLast)
 	}

@@ -3,9 +3,11 @@
 package ovndb
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,9 +39,7 @@ func TestQuorumLost(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := Recover(t.Context(), &c.configs[2]); err == nil || !strings.Contains(err.Error(), "runs") {
-		t.Fatalf("recovery of a member that runs: %v", err)
-	}
+	refusesMaintenance(t, c.configs[2])
 	old, err := inspect(t.Context(), c.configs[2].Path())
 	if err != nil {
 		t.Fatal(err)
@@ -49,6 +49,10 @@ func TestQuorumLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.stop(2)
+	// What an attempt that was broken off left.
+	if err := os.WriteFile(c.configs[2].Path()+".new", []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	kept, err := Recover(t.Context(), &c.configs[2])
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +75,53 @@ func TestQuorumLost(t *testing.T) {
 	}
 	c.has(0, "kept")
 	c.write(c.client(), "new")
+}
+
+// refusesMaintenance fails unless the file of a server that runs stays where it is, whatever folder of sockets somebody names.
+func refusesMaintenance(t *testing.T, c Config) {
+	t.Helper()
+	for _, dir := range []string{c.RunDir, t.TempDir()} {
+		c.RunDir = dir
+		for name, do := range map[string]func(context.Context, *Config) (string, error){"recover": Recover, "reset": Reset} {
+			if _, err := do(t.Context(), &c); err == nil || !strings.Contains(err.Error(), "in use") {
+				t.Errorf("%s, of a member that runs: %v", name, err)
+			}
+			if _, err := os.Stat(c.Path()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A server that stands still has not ended.
+func TestFrozenServerKeepsItsFile(t *testing.T) {
+	c := newCluster(t, 0)
+	c.start(0)
+	c.ready(0)
+	pid := c.pid(0)
+	c.kill(0, "-STOP")
+	defer func() { _ = exec.Command("kill", "-CONT", pid).Run() }()
+	refusesMaintenance(t, c.configs[0])
+}
+
+// A member whose file goes away while its process runs joins anew.
+func TestFileGoesWhileRunning(t *testing.T) {
+	c := newCluster(t, 3)
+	c.start(0, 1, 2)
+	c.ready(0, 1, 2)
+	client := c.client()
+	c.write(client, "before")
+	c.wipe(2)
+	c.kill(2, "-KILL")
+	c.eventually("it is back under a new identity", func() error {
+		s, err := c.status(2)
+		if err == nil && s.Status != "cluster member" {
+			err = errors.New(s.Status)
+		}
+		return err
+	})
+	c.has(2, "before")
+	c.counts(c.leader(), 3)
 }
 
 func TestBackupAndRestore(t *testing.T) {
