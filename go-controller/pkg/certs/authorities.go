@@ -16,9 +16,15 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
 
+// settle is how long new authorities wait, after they have been made, before they sign: by then hosts whose master or agent runs have
+// them in their files.
+const settle = 2 * time.Minute
+
 // Authorities are the two of a cluster.
 type Authorities struct {
 	Node, Master *Authority
+	// From is when they may sign; zero, where there are no former ones whose certificates could be in use.
+	From time.Time
 }
 
 // OpenAuthorities reads the authorities from their Secret, and makes them where the Secret is empty. Then it sees to it that the
@@ -40,7 +46,18 @@ func OpenAuthorities(ctx context.Context, client kubernetes.Interface, now time.
 	if err != nil {
 		return Authorities{}, fmt.Errorf("secret %s/%s: %w (without data, it is filled anew)", names.Namespace, names.Authorities, err)
 	}
-	return a, a.publish(ctx, client, now)
+	succeeds, err := a.publish(ctx, client, now)
+	if succeeds {
+		a.From = later(a.Node.made(), a.Master.made()).Add(settle)
+	}
+	return a, err
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // makeAuthorities fills the Secret. When another replica comes first, the conflict is an error, and the next try finds that one's.
@@ -66,12 +83,13 @@ func makeAuthorities(ctx context.Context, client kubernetes.Interface, secret *c
 	return out, nil
 }
 
-// publish writes the ConfigMap. Authorities before the present ones stay in it: what they have signed is still in use.
-func (a Authorities) publish(ctx context.Context, client kubernetes.Interface, now time.Time) error {
+// publish writes the ConfigMap. Authorities before the present ones stay in it: what they have signed is still in use. succeeds tells
+// whether there are any.
+func (a Authorities) publish(ctx context.Context, client kubernetes.Interface, now time.Time) (succeeds bool, err error) {
 	maps := client.CoreV1().ConfigMaps(names.Namespace)
 	m, err := maps.Get(ctx, names.Authorities, metav1.GetOptions{})
 	if err != nil {
-		return fmt.Errorf("config map %s/%s for the certificate authorities: %w", names.Namespace, names.Authorities, err)
+		return false, fmt.Errorf("config map %s/%s for the certificate authorities: %w", names.Namespace, names.Authorities, err)
 	}
 	m = m.DeepCopy()
 	if m.Data == nil {
@@ -79,19 +97,21 @@ func (a Authorities) publish(ctx context.Context, client kubernetes.Interface, n
 	}
 	changed := false
 	for key, authority := range map[string]*Authority{names.NodeAuthorityKey: a.Node, names.MasterAuthorityKey: a.Master} {
-		if bundle := bundle(authority, []byte(m.Data[key]), now); bundle != m.Data[key] {
+		bundle := bundle(authority, []byte(m.Data[key]), now)
+		succeeds = succeeds || bundle != string(encode(authority.certificate))
+		if bundle != m.Data[key] {
 			m.Data[key], changed = bundle, true
 		}
 	}
 	if !changed {
-		return nil
+		return succeeds, nil
 	}
 	if _, err := maps.Update(ctx, m, metav1.UpdateOptions{}); err != nil && !apierrors.IsConflict(err) {
-		return fmt.Errorf("publish the certificate authorities: %w", err)
+		return false, fmt.Errorf("publish the certificate authorities: %w", err)
 	} else if err != nil { // another replica publishes the same, or an operator something else: look again
 		return a.publish(ctx, client, now)
 	}
-	return nil
+	return succeeds, nil
 }
 
 // bundle is the authority's certificate and, after it, those of published that have not expired.

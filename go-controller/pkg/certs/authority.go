@@ -76,6 +76,9 @@ func ParseAuthority(certPEM, keyPEM []byte) (*Authority, error) {
 	return &Authority{certificate: certificates[0], key: key}, nil
 }
 
+// made is when the authority was made.
+func (a *Authority) made() time.Time { return a.certificate.NotBefore.Add(backdate) }
+
 // PEM returns the authority's certificate and key.
 func (a *Authority) PEM() (certPEM, keyPEM []byte, err error) {
 	der, err := x509.MarshalPKCS8PrivateKey(a.key)

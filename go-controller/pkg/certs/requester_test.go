@@ -100,6 +100,9 @@ func TestAuthoritiesAreMadeOnceAndPublished(t *testing.T) {
 	if !first.Node.certificate.Equal(second.Node.certificate) || !first.Master.certificate.Equal(second.Master.certificate) {
 		t.Error("a second start makes other authorities")
 	}
+	if !first.From.IsZero() || !second.From.IsZero() {
+		t.Errorf("the first authorities sign from %s, %s on, not at once", first.From, second.From)
+	}
 	if first.Node.certificate.Equal(first.Master.certificate) {
 		t.Error("nodes and masters have one authority")
 	}
@@ -115,6 +118,9 @@ func TestAuthoritiesAreMadeOnceAndPublished(t *testing.T) {
 	third, err := OpenAuthorities(t.Context(), c, now.Add(time.Second))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if wait := third.From.Sub(now); wait < settle || wait > settle+2*time.Second {
+		t.Errorf("new authorities sign %s after they have been made, want %s", wait, settle)
 	}
 	m, err = maps.Get(t.Context(), names.Authorities, metav1.GetOptions{})
 	if want := string(encode(third.Node.certificate)) + string(encode(first.Node.certificate)); err != nil || m.Data[names.NodeAuthorityKey] != want {

@@ -185,6 +185,11 @@ func (s *Signer) answer(ctx context.Context, csr *certificatesv1.CertificateSign
 	if err != nil {
 		return s.refuse(ctx, csr, err)
 	}
+	if wait := time.Until(authorities.From); wait > 0 {
+		klog.InfoS("Certificate request waits until all hosts know the new certificate authorities", "name", csr.Name, "for", wait.Round(time.Second))
+		s.queue.AddAfter(csr.Name, wait)
+		return nil
+	}
 	if err := s.remember(ctx, grant); err != nil {
 		return err
 	}

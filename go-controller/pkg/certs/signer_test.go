@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -107,4 +108,24 @@ func TestRefusalOfAnApprovedRequest(t *testing.T) {
 			t.Errorf("approved before %t: %+v through %v, want %s through %s", approved, answered(t, c, csr.Name).Status.Conditions, through, want, path)
 		}
 	}
+}
+
+// While hosts may not know a new authority yet, its certificates would be refused.
+func TestNewAuthoritiesSignWhenTheyAreKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c, _, a := signing(t)
+		defer s.queue.ShutDown()
+		csr := request(t, c, func(*certificatesv1.CertificateSigningRequest) {})
+		a.From = time.Now().Add(time.Minute)
+		if err := s.answer(t.Context(), csr.DeepCopy(), a, "boss"); err != nil || !pending(answered(t, c, csr.Name)) {
+			t.Fatalf("signed before its time, error %v", err)
+		}
+		name, _ := s.queue.Get() // in a minute
+		if time.Now().Before(a.From) || name != csr.Name {
+			t.Errorf("%q comes again at %s, want %q at %s", name, time.Now(), csr.Name, a.From)
+		}
+		if err := s.answer(t.Context(), csr.DeepCopy(), a, "boss"); err != nil || pending(answered(t, c, csr.Name)) {
+			t.Errorf("no certificate, error %v", err)
+		}
+	})
 }
