@@ -87,7 +87,7 @@ func (s *Status) counts(member string) bool {
 
 // Compact compacts the running member's file.
 func Compact(ctx context.Context, c *Config) error {
-	_, err := Command(ctx, c.Control(), "ovsdb-server/compact", c.Kind.Database)
+	_, err := Command(ctx, c.Control(), compactMethod, c.Kind.Database)
 	return err
 }
 

@@ -183,30 +183,41 @@ func (m *Member) serve(ctx context.Context) error {
 
 // upkeep looks at the member and does what is due.
 func (m *Member) upkeep(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
 	s, err := m.look(ctx)
 	m.noteStatus(s, err)
 	if err != nil {
 		return
 	}
-	if info, err := os.Stat(m.config.Path()); err == nil {
-		m.size.now = info.Size()
-		m.metrics.bytes.Set(float64(info.Size()))
-	}
+	m.size.now = m.fileSize()
+	m.metrics.bytes.Set(float64(m.size.now))
 	for _, c := range upkeep(&m.config, s, m.size) {
-		_, err := Command(ctx, m.config.Control(), c.method, c.params...)
-		klog.InfoS("Upkeep of the database", "database", m.config.Kind.Database, "command", c.method, "params", c.params, "reason", c.why, "err", err)
-		if c.method == "ovsdb-server/compact" && err == nil {
-			m.metrics.compactions.Inc()
-			if info, err := os.Stat(m.config.Path()); err == nil {
-				m.size.compacted = info.Size()
-			}
-		}
+		m.do(ctx, c)
 	}
 }
 
+func (m *Member) do(ctx context.Context, c command) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout())
+	defer cancel()
+	_, err := Command(ctx, m.config.Control(), c.method, c.params...)
+	klog.InfoS("Upkeep of the database", "database", m.config.Kind.Database, "command", c.method, "params", c.params, "reason", c.why, "err", err)
+	if c.method == compactMethod {
+		m.metrics.compactions.Inc()
+		m.size.compacted = m.fileSize() // also after an error: what did not work now will not work better every two seconds
+	}
+}
+
+// fileSize is that of the file, or the last one known when it cannot be seen.
+func (m *Member) fileSize() int64 {
+	info, err := os.Stat(m.config.Path())
+	if err != nil {
+		return m.size.now
+	}
+	return info.Size()
+}
+
 func (m *Member) look(ctx context.Context) (Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
 	if m.config.Clustered() {
 		return ReadStatus(ctx, m.config.Control(), m.config.Kind)
 	}

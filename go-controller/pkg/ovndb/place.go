@@ -23,7 +23,10 @@ func replace(next, path, reason string) (old string, err error) {
 		}
 	}
 	if err := os.Rename(next, path); err != nil {
-		return old, err
+		if old != "" {
+			err = errors.Join(err, os.Remove(old)) // but a second name of what is at path
+		}
+		return "", err
 	}
 	return old, syncPath(filepath.Dir(path))
 }

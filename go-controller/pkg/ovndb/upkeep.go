@@ -5,6 +5,11 @@ import (
 	"time"
 )
 
+const (
+	compactMethod  = "ovsdb-server/compact"
+	compactTimeout = 10 * time.Minute
+)
+
 // command is one for a server's control socket.
 type command struct {
 	method string
@@ -13,10 +18,18 @@ type command struct {
 	why string
 }
 
+// timeout is how long an answer may take: a compaction writes the whole file, and the server does nothing else meanwhile.
+func (c *command) timeout() time.Duration {
+	if c.method == compactMethod {
+		return compactTimeout
+	}
+	return commandTimeout
+}
+
 // fileSize is what is known of the file for compaction, in bytes.
 type fileSize struct {
 	now int64
-	// compacted is the size after the last compaction; zero when there was none in this process' life.
+	// compacted is the size after the last compaction, or attempt of one; zero when there was none in this process' life.
 	compacted int64
 }
 
@@ -30,7 +43,7 @@ func upkeep(c *Config, s Status, size fileSize) []command {
 		}
 	}
 	if size.now >= c.CompactBytes && size.now >= 2*size.compacted {
-		out = append(out, command{"ovsdb-server/compact", []string{c.Kind.Database}, "the file has " + strconv.FormatInt(size.now, 10) + " bytes"})
+		out = append(out, command{compactMethod, []string{c.Kind.Database}, "the file has " + strconv.FormatInt(size.now, 10) + " bytes"})
 	}
 	return out
 }
