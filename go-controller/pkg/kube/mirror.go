@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
@@ -60,10 +61,23 @@ func (m *Mirror[T]) All() []T {
 // Synced is closed when the first list is in and its handlers were called.
 func (m *Mirror[T]) Synced() <-chan struct{} { return m.synced }
 
+// reflectorGrace is for what a reflector is about to do when its context ends.
+const reflectorGrace = time.Second
+
 // Run mirrors source until ctx ends. Lost connections are retried for ever.
 func (m *Mirror[T]) Run(ctx context.Context, source cache.ListerWatcher) {
 	r := cache.NewReflectorWithOptions(source, m.example, store[T]{m}, cache.ReflectorOptions{Name: m.name})
-	r.RunWithContext(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.RunWithContext(ctx)
+	}()
+	<-ctx.Done()
+	// Refused by the API server, a reflector sleeps for up to half a minute whatever becomes of its context. It does nothing more when it wakes up.
+	select {
+	case <-ended:
+	case <-time.After(reflectorGrace):
+	}
 }
 
 // Put and Remove change the mirror as a watch event would. They let tests decide in which order things happen; beside

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime/pprof"
 	"strings"
 	"testing"
 	"time"
@@ -79,9 +80,11 @@ func (r *running) stop(t *testing.T) {
 			t.Errorf("the agent ended with %v", err)
 		}
 	case <-time.After(5 * time.Second):
-		t.Fatal("the agent does not end")
+		var stacks strings.Builder
+		_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+		t.Fatalf("the agent does not end:\n%s", stacks.String())
 	}
-	goleak.VerifyNone(t, r.before, goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+	goleak.VerifyNone(t, r.before, goleak.IgnoreAnyFunction("k8s.io/client-go/tools/cache.(*Reflector).watchList"), goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"), goleak.IgnoreAnyFunction("net/http.(*conn).serve"),
 		goleak.IgnoreAnyFunction("os/exec.(*Cmd).Wait"), goleak.IgnoreAnyFunction("os/exec.(*Cmd).watchCtx"), goleak.IgnoreAnyFunction("os/exec.(*Cmd).Start.func2"))
 }
