@@ -150,8 +150,11 @@ func TestRelayForNodes(t *testing.T) {
 			t.Errorf("%s, by a node: %v", what, err)
 		}
 	}
+	if err := as(server, hostPort(c.configs[0].LocalAddress, c.configs[0].Port), "show"); err != nil {
+		t.Errorf("the control plane at a member: %v", err)
+	}
 	for _, port := range []int{c.configs[0].Port, c.configs[0].RaftPort} {
-		if err := as(node1, hostPort(c.configs[0].LocalAddress, port), "show"); err == nil || !strings.Contains(err.Error(), "unknown ca") {
+		if err := as(node1, hostPort(c.configs[0].LocalAddress, port), "show"); err == nil || !strings.Contains(err.Error(), "connection failed") {
 			t.Errorf("a node at a member's port %d: %v", port, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -229,9 +230,10 @@ func (m *Member) look(ctx context.Context) (Status, error) {
 func (m *Member) noteStatus(s Status, err error) {
 	switch {
 	case err != nil:
-	case m.config.Clustered() && s.Status != "cluster member":
+	case !m.config.Clustered():
+	case s.Status != "cluster member" && !strings.HasPrefix(s.Status, "disconnected"): // the latter: its elections fail
 		err = fmt.Errorf("%s: %s", m.config.Kind.Database, s.Status)
-	case m.config.Clustered() && s.Leader == "":
+	case s.Status != "cluster member" || s.Leader == "":
 		err = fmt.Errorf("%s: the cluster has no leader: more than half of its members must be up", m.config.Kind.Database)
 	}
 	m.metrics.observe(s, err == nil)

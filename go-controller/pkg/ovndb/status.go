@@ -14,7 +14,8 @@ type Status struct {
 	ClusterID string `json:"clusterID,omitempty"` // empty while it has never joined
 	ServerID  string `json:"serverID"`
 	Address   string `json:"address"`
-	// Status is "cluster member", "joining cluster", "leaving cluster" or "left cluster".
+	// Status is "cluster member", "joining cluster", "leaving cluster", "left cluster" or, when elections fail, "disconnected from the
+	// cluster (…)".
 	Status string `json:"status"`
 	// Role is "leader", "follower" or "candidate".
 	Role string `json:"role"`
