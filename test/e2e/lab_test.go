@@ -127,7 +127,7 @@ func (l *lab) runScenario(t *testing.T, s scenario) {
 	t.Run(s.name, func(t *testing.T) {
 		limit := s.limit
 		if limit == 0 {
-			limit = 90 * time.Second
+			limit = 4 * time.Minute
 		}
 		ctx, cancel := context.WithTimeout(run.context(t), limit)
 		t.Cleanup(cancel)

@@ -25,7 +25,7 @@ func TestLocalGateway(t *testing.T) {
 		{name: "Reachability", run: testReachability},
 		{name: "Egress", run: testEgress},
 		{name: "Services", run: testServices},
-		{name: "ExternalServices", run: testExternalServices, limit: 3 * time.Minute},
+		{name: "ExternalServices", run: testExternalServices, limit: 8 * time.Minute},
 		{name: "NodeAddress", run: testNodeAddress},
 	} {
 		c.runScenario(t, s)
