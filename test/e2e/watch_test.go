@@ -83,6 +83,8 @@ var (
 	fatal = regexp.MustCompile(`^(panic: |fatal error: |WARNING: DATA RACE|F\d{4} )`)
 	// klog's error lines begin with E and month and day.
 	logged = regexp.MustCompile(`^E\d{4} `)
+	// stopping is what client-go says of a Lease when its process is told to end while it asks for it.
+	stopping = regexp.MustCompile(`leaderelection\.go:\d+\] "Error (retrieving|updating|initially creating) .*err="context canceled"`)
 )
 
 // faults returns the lines of a log, from an offset on, that a healthy component does not write; at
@@ -106,7 +108,7 @@ func faults(file string, from int64, errorsToo bool) []string {
 		switch {
 		case fatal.MatchString(line):
 			out = append(out, strings.Join(lines[i:min(len(lines), i+40)], "\n"))
-		case errorsToo && logged.MatchString(line):
+		case errorsToo && logged.MatchString(line) && !stopping.MatchString(line):
 			out = append(out, line)
 		}
 		if len(out) == 10 {

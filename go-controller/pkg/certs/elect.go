@@ -14,10 +14,11 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
 
-// Times of the signer's election. Certificates are renewed hours before they are needed: nothing is in a hurry.
+// Times of the signer's election. Certificates are renewed hours before they are needed: nothing is in a hurry. An API server that hangs may keep a signer for the deadline
+// twice, the second time to give the Lease back, before it ends: that must be over when the Lease is.
 const (
 	leaseDuration = 15 * time.Second
-	renewDeadline = 10 * time.Second
+	renewDeadline = 5 * time.Second
 	retryPeriod   = time.Second
 )
 
