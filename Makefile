@@ -60,7 +60,7 @@ faults: lab-tools ## breaks one part after the other under traffic, then at rand
 bench: lab-tools ## measures and writes docs/performance.md; needs root
 	cd test && go run ./scale/cmd/bench
 
-bench-scale: lab-tools ## the same for clusters of 125 to 1,000 nodes with all kinds of objects and ovn-northd; takes an hour
+bench-scale: lab-tools ## the same for clusters of 125 to 1,000 nodes with all kinds of objects and ovn-northd; takes long
 	cd test && go run ./scale/cmd/bench whole-125 whole-250 whole-500 whole-1000
 
 conformance: build ## Kubernetes' own e2e suite in the lab: make conformance [FOCUS='…'] [SKIP='…'] [IP_FAMILY=ipv6|dual]

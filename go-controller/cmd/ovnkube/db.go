@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -96,11 +97,7 @@ func newDBRunCommand() *cobra.Command {
 	fs.TextVar(&c.Convert, "convert-standalone", netip.Addr{}, "the member whose standalone file becomes the content of a new cluster; may be the same on all")
 	fs.Int64Var(&c.CompactBytes, "compact-bytes", ovndb.DefaultCompactBytes, "size of the file from which it is compacted whenever it has doubled")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		err := p.load(cmd.Flags())
-		if err == nil {
-			err = complete(&c, args[0])
-		}
-		if err != nil {
+		if err := errors.Join(p.load(cmd.Flags()), complete(&c, args[0])); err != nil {
 			return err
 		}
 		for _, m := range members {
@@ -135,11 +132,7 @@ func newDBRelayCommand() *cobra.Command {
 	fs.StringVar(&c.RunDir, "run-dir", ovndb.DefaultRunDir, "folder of the sockets")
 	fs.StringSliceVar(&r.Sources, "sources", nil, "endpoints of the database's members, comma separated tcp: or ssl:")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		err := p.load(cmd.Flags())
-		if err == nil {
-			err = complete(&c, args[0])
-		}
-		if err != nil {
+		if err := errors.Join(p.load(cmd.Flags()), complete(&c, args[0])); err != nil {
 			return err
 		}
 		r.Kind, r.RunDir, r.TLS = c.Kind, c.RunDir, c.TLS

@@ -18,13 +18,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/certificate"
 	"k8s.io/klog/v2"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
 
@@ -162,17 +161,7 @@ func usable(data map[string]string) bool {
 
 // watch hands on the newest authorities.
 func (r *Requester) watch(ctx context.Context, updates chan map[string]string) {
-	maps, field := r.client.CoreV1().ConfigMaps(names.Namespace), fields.OneTermEqualSelector(metav1.ObjectNameField, names.Authorities).String()
-	source := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = field
-			return maps.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.FieldSelector = field
-			return maps.Watch(ctx, o)
-		},
-	}, r.client)
+	source := kube.Selected(r.client, r.client.CoreV1().ConfigMaps(names.Namespace), fields.OneTermEqualSelector(metav1.ObjectNameField, names.Authorities).String())
 	handle := func(obj any) {
 		m, ok := obj.(*corev1.ConfigMap)
 		if !ok || !usable(m.Data) {

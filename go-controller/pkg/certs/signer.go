@@ -13,8 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
@@ -99,17 +97,7 @@ func (s *Signer) self(ctx context.Context) (string, error) {
 }
 
 func (s *Signer) requests(signer string) (cache.Store, cache.Controller) {
-	requests, field := s.client.CertificatesV1().CertificateSigningRequests(), fields.OneTermEqualSelector("spec.signerName", signer).String()
-	source := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = field
-			return requests.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.FieldSelector = field
-			return requests.Watch(ctx, o)
-		},
-	}, s.client)
+	source := kube.Selected(s.client, s.client.CertificatesV1().CertificateSigningRequests(), fields.OneTermEqualSelector("spec.signerName", signer).String())
 	add := func(obj any) {
 		if csr, ok := obj.(*certificatesv1.CertificateSigningRequest); ok && pending(csr) {
 			s.queue.Add(csr.Name)

@@ -15,6 +15,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/cni/ovsport"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/nft"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/retry"
 )
 
 // Options say what a Server serves.
@@ -180,23 +181,11 @@ func (s *Server) serve(ctx context.Context) error {
 		}
 		if err != nil {
 			klog.ErrorS(err, "Could not accept a CNI request")
-			if !sleep(ctx, 100*time.Millisecond) {
+			if !retry.Sleep(ctx, 100*time.Millisecond) {
 				return nil
 			}
 			continue
 		}
 		wg.Go(func() { s.handle(requests, conn) })
-	}
-}
-
-// sleep returns false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }

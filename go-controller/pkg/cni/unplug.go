@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"k8s.io/klog/v2"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/retry"
 )
 
 const (
@@ -111,26 +113,26 @@ func (u *unplugger) file(hostName string) string {
 
 // run deletes until ctx ends.
 func (u *unplugger) run(ctx context.Context) {
-	retry := unplugRetryFirst
+	pause := unplugRetryFirst
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-u.wake:
 		}
-		if !sleep(ctx, u.grace) {
+		if !retry.Sleep(ctx, u.grace) {
 			return
 		}
 		err := u.deleteAll(ctx)
 		if err == nil {
-			retry = unplugRetryFirst
+			pause = unplugRetryFirst
 			continue
 		}
-		klog.ErrorS(err, "Could not delete veths of sandboxes that are gone; see: ip -d link show", "retryIn", retry)
-		if !sleep(ctx, retry) {
+		klog.ErrorS(err, "Could not delete veths of sandboxes that are gone; see: ip -d link show", "retryIn", pause)
+		if !retry.Sleep(ctx, pause) {
 			return
 		}
-		retry = min(2*retry, unplugRetryLast)
+		pause = min(2*pause, unplugRetryLast)
 		u.wakeUp()
 	}
 }

@@ -3,13 +3,9 @@
 package master
 
 import (
-	"fmt"
 	"net/netip"
-	"path/filepath"
-	"strings"
 	"testing"
 
-	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/ovsdbtest"
@@ -27,19 +23,12 @@ func testRestrictedLoadBalancerInLocalMode(t *testing.T) {
 	l.addGatewayNode(2, names.GatewayModeLocal)
 	l.run()
 	l.await("pods are served", func() bool { return l.ports() == 2 && l.quiet() })
-	h := newHost(t, l.sb)
-	vs := "unix:" + filepath.Join(h.dir, "db.sock")
-	pod, _ := l.pods.Get("ns/a2")
-	own := strings.Fields(l.address("a2"))
-	h.plug(vs, "world", "br-ex", 1500, "external_ids:x=y")
-	h.plug(vs, "pod", "br-int", 1400, fmt.Sprintf("external_ids:iface-id=ns_a2 external_ids:iface-id-ver=%s", pod.UID))
+	h := l.podHost(t)
+	h.plug("world", "br-ex", 1500, "external_ids:x=y")
 	h.sh(`for a in 172.18.0.1/24 172.18.0.9/24; do ip -n world addr add $a dev eth0; done
 		for a in fd00:172:18::1/64 fd00:172:18::9/64; do ip -n world addr add $a dev eth0 nodad; done
 		ip -n world route add 203.0.113.0/24 via 172.18.0.12 src 172.18.0.1; ip -n world route add 203.0.113.128/25 via 172.18.0.12 src 172.18.0.9
-		ip -n world route add 2001:db8:113::/64 via fd00:172:18::12 src fd00:172:18::1; ip -n world route add 2001:db8:113:0:8000::/65 via fd00:172:18::12 src fd00:172:18::9
-		ip -n pod link set eth0 address %s
-		ip -n pod addr add %s/23 dev eth0; ip -n pod addr add %s/64 dev eth0 nodad
-		ip -n pod route add default via 10.128.0.1; ip -n pod route add default via fd01::1`, addr.MAC(netip.MustParseAddr(own[0])), own[0], own[1])
+		ip -n world route add 2001:db8:113::/64 via fd00:172:18::12 src fd00:172:18::1; ip -n world route add 2001:db8:113:0:8000::/65 via fd00:172:18::12 src fd00:172:18::9`)
 	h.serve("pod", "8080")
 	l.newServices(t, testService{name: "restricted", number: 2, endpoints: []string{"a2"}, change: func(s *kube.Service) {
 		withNodePorts(s)

@@ -89,13 +89,25 @@ func newHost(t *testing.T, sb *ovsdbtest.Server) *host {
 	return h
 }
 
+// podHost is newHost with pod a2 on it, in a namespace of its own.
+func (l *live) podHost(t *testing.T) *host {
+	h := newHost(t, l.sb)
+	pod, _ := l.pods.Get("ns/a2")
+	own := strings.Fields(l.address("a2"))
+	h.plug("pod", "br-int", 1400, fmt.Sprintf("external_ids:iface-id=ns_a2 external_ids:iface-id-ver=%s", pod.UID))
+	h.sh(`ip -n pod link set eth0 address %s
+		ip -n pod addr add %s/23 dev eth0; ip -n pod addr add %s/64 dev eth0 nodad
+		ip -n pod route add default via 10.128.0.1; ip -n pod route add default via fd01::1`, addr.MAC(netip.MustParseAddr(own[0])), own[0], own[1])
+	return h
+}
+
 // plug makes a namespace and plugs its eth0 into a bridge.
-func (h *host) plug(vs, name, bridge string, mtu int, external string) {
+func (h *host) plug(name, bridge string, mtu int, external string) {
 	h.t.Helper()
 	h.sh(`ip netns add %[1]s; ip link add v%[1]s type veth peer name eth0 netns %[1]s
 		ip -n %[1]s link set lo up; ip -n %[1]s link set eth0 mtu %[2]d up; ip link set v%[1]s up
 		ip netns exec %[1]s ethtool -K eth0 tx off > /dev/null; ethtool -K v%[1]s tx off > /dev/null`, name, mtu)
-	h.sh("ovs-vsctl --db=%s --timeout=10 add-port %s v%s -- set Interface v%s %s", vs, bridge, name, name, external)
+	h.sh("ovs-vsctl --db=%s --timeout=10 add-port %s v%s -- set Interface v%s %s", "unix:"+filepath.Join(h.dir, "db.sock"), bridge, name, name, external)
 }
 
 // in calls f on a thread in a namespace; sockets that f makes stay there.
@@ -250,20 +262,13 @@ func testGatewayPackets(t *testing.T) {
 	l.run()
 	l.await("pods are served", func() bool { return l.ports() == 2 && l.quiet() })
 
-	h := newHost(t, l.sb)
-	vs := "unix:" + filepath.Join(h.dir, "db.sock")
-	pod, _ := l.pods.Get("ns/a2")
-	own := strings.Fields(l.address("a2"))
-	h.plug(vs, "world", "br-ex", 1500, "external_ids:x=y")
-	h.plug(vs, "pod", "br-int", 1400, fmt.Sprintf("external_ids:iface-id=ns_a2 external_ids:iface-id-ver=%s", pod.UID))
+	h, own := l.podHost(t), strings.Fields(l.address("a2"))
+	h.plug("world", "br-ex", 1500, "external_ids:x=y")
 	h.sh(`for a in 172.18.0.1/24 192.0.2.200/32 198.51.100.7/32; do ip -n world addr add $a dev eth0; done
 		for a in fd00:172:18::1/64 2001:db8::1/128 2001:db8:5::7/128; do ip -n world addr add $a dev eth0 nodad; done
-		ip -n world route add 10.128.0.0/14 via 172.18.0.12; ip -n world route add fd01::/48 via fd00:172:18::12
-		ip -n pod link set eth0 address %s
-		ip -n pod addr add %s/23 dev eth0; ip -n pod addr add %s/64 dev eth0 nodad
-		ip -n pod route add default via 10.128.0.1; ip -n pod route add default via fd01::1`, addr.MAC(netip.MustParseAddr(own[0])), own[0], own[1])
+		ip -n world route add 10.128.0.0/14 via 172.18.0.12; ip -n world route add fd01::/48 via fd00:172:18::12`)
 	// What the host sends to services comes to the gateway router so.
-	h.plug(vs, "host", "br-ex", 1400, "external_ids:x=y")
+	h.plug("host", "br-ex", 1400, "external_ids:x=y")
 	h.sh(`ip -n host link set eth0 address %s
 		ip -n host addr add 169.254.169.2/29 dev eth0; ip -n host addr add fd69::2/125 dev eth0 nodad
 		for a in 169.254.169.4 fd69::4; do ip -n host neigh add $a lladdr 02:42:ac:12:00:12 dev eth0; done

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/retry"
 )
 
 // pace is how often the chassis of one former node is deleted when its ovn-controller, which is still running, registers it
@@ -82,7 +83,7 @@ func (j *janitor) nodeGone(name string) {
 func (j *janitor) run(ctx context.Context) error {
 	sb, err := connectChassis(ctx, j.database, j.worker.Add)
 	if err != nil {
-		return ignoreEnd(ctx, err)
+		return retry.IgnoreEnd(ctx, err)
 	}
 	defer sb.client.Close()
 	j.sb = sb

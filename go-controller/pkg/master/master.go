@@ -16,6 +16,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/retry"
 )
 
 // component names the source of Events.
@@ -169,7 +170,7 @@ func (m *Master) Run(ctx context.Context) error {
 	connected := make(chan struct{}, 1)
 	nb, err := m.connectNorthbound(ctx, connected)
 	if err != nil {
-		return ignoreEnd(ctx, err)
+		return retry.IgnoreEnd(ctx, err)
 	}
 	defer nb.Close()
 	m.nb.Store(nb)
@@ -187,15 +188,7 @@ func (m *Master) Run(ctx context.Context) error {
 	}
 	m.elect.Store(e)
 	l := leader{master: m, clients: clients, nb: nb, connected: connected}
-	return ignoreEnd(ctx, e.run(ctx, l.lead))
-}
-
-// ignoreEnd drops an error that is due to the end of ctx.
-func ignoreEnd(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return retry.IgnoreEnd(ctx, e.run(ctx, l.lead))
 }
 
 func done(c <-chan struct{}) bool {

@@ -4,19 +4,16 @@ package master
 
 import (
 	"bytes"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/ovnkube/ovnkube/go-controller/pkg/addr"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/ovsdbtest"
 )
@@ -31,15 +28,8 @@ func testFloodOfRefusals(t *testing.T) {
 	l.addGatewayNode(2, names.GatewayModeShared)
 	l.run()
 	l.await("pods are served", func() bool { return l.ports() == 2 && l.quiet() })
-	h := newHost(t, l.sb)
-	vs := "unix:" + filepath.Join(h.dir, "db.sock")
-	pod, _ := l.pods.Get("ns/a2")
-	own := strings.Fields(l.address("a2"))
-	h.plug(vs, "pod", "br-int", 1400, fmt.Sprintf("external_ids:iface-id=ns_a2 external_ids:iface-id-ver=%s", pod.UID))
-	h.sh(`ip -n pod link set eth0 address %s
-		ip -n pod addr add %s/23 dev eth0; ip -n pod addr add %s/64 dev eth0 nodad
-		ip -n pod route add default via 10.128.0.1; ip -n pod route add default via fd01::1
-		ip netns exec pod sysctl -qw net.ipv4.icmp_ratelimit=0`, addr.MAC(netip.MustParseAddr(own[0])), own[0], own[1])
+	h := l.podHost(t)
+	h.sh("ip netns exec pod sysctl -qw net.ipv4.icmp_ratelimit=0")
 	l.newServices(t, testService{name: "none", number: 3})
 
 	for _, c := range []struct{ vip, icmp string }{{"172.30.0.3", "ip4:icmp"}, {"fd02::3", "ip6:ipv6-icmp"}} {

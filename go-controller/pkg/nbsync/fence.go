@@ -11,6 +11,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/retry"
 )
 
 // fence keeps a deposed leader from writing. The leader's identity is recorded in NB_Global, and each
@@ -175,7 +176,7 @@ func (s *Syncer) Claim(ctx context.Context) error {
 		if !s.fence.urgent() {
 			return nil
 		}
-		if !sleep(ctx, time.Until(s.resumeAt)) {
+		if !retry.Sleep(ctx, time.Until(s.resumeAt)) {
 			continue
 		}
 		if err := s.takeOver(ctx); err != nil {

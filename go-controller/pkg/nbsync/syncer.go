@@ -10,6 +10,7 @@ import (
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/retry"
 )
 
 // Syncer writes the desired state to the northbound database.
@@ -104,7 +105,7 @@ func (s *Syncer) step(ctx context.Context) (time.Time, error) {
 			return next, nil
 		}
 		if d := s.window.delay(now); d > 0 {
-			if !sleep(ctx, d) {
+			if !retry.Sleep(ctx, d) {
 				return next, ctx.Err()
 			}
 			s.collect(time.Now())
@@ -159,17 +160,6 @@ func earliest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // backoff doubles from min to max.

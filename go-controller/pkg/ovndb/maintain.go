@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/retry"
 )
 
 // Backup writes the content of the running database, as one consistent transaction, to a file in the standalone format. A
@@ -70,7 +72,7 @@ func Kick(ctx context.Context, c *Config, member string) error {
 		if !s.counts(member) {
 			return nil
 		}
-		if !sleep(ctx, 100*time.Millisecond) {
+		if !retry.Sleep(ctx, 100*time.Millisecond) {
 			return fmt.Errorf("%s is still a member: %w", member, ctx.Err())
 		}
 	}

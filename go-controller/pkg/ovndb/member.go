@@ -13,6 +13,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/retry"
 )
 
 const (
@@ -61,7 +62,7 @@ func (m *Member) Ready() error {
 // configuration is one.
 func (m *Member) Run(ctx context.Context) error {
 	if err := m.prepare(ctx); err != nil || ctx.Err() != nil {
-		return ignoreEnd(ctx, err)
+		return retry.IgnoreEnd(ctx, err)
 	}
 	if err := os.MkdirAll(m.config.RunDir, 0o755); err != nil {
 		return fmt.Errorf("folder of the sockets: %w", err)
@@ -107,7 +108,7 @@ func (m *Member) prepare(ctx context.Context) error {
 			last = d.reason
 			m.note(errors.New(d.reason))
 		}
-		if !sleep(ctx, time.Second) {
+		if !retry.Sleep(ctx, time.Second) {
 			return nil
 		}
 	}
@@ -150,11 +151,11 @@ func (m *Member) supervise(ctx context.Context) error {
 		}
 		klog.ErrorS(err, "The database server ended; starting it again", "database", m.config.Kind.Database, "after", wait)
 		m.note(fmt.Errorf("the database server ended: %w", err))
-		if !sleep(ctx, wait) {
+		if !retry.Sleep(ctx, wait) {
 			return nil
 		}
 		if err := m.prepare(ctx); err != nil || ctx.Err() != nil {
-			return ignoreEnd(ctx, err)
+			return retry.IgnoreEnd(ctx, err)
 		}
 		wait = min(2*wait, backoffLast)
 	}
@@ -248,23 +249,4 @@ func (m *Member) note(err error) {
 		klog.InfoS("The database's state has changed", "database", m.config.Kind.Database, "ready", err == nil, "problem", err)
 	}
 	m.err = err
-}
-
-func ignoreEnd(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
-}
-
-// sleep returns false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/retry"
 )
 
 const (
@@ -65,7 +66,7 @@ func (p *proxy) run(ctx context.Context) {
 			if ctx.Err() == nil {
 				klog.ErrorS(err, "Cannot take connections to the leader", "database", p.kind.Database)
 			}
-			if !sleep(ctx, findPause) {
+			if !retry.Sleep(ctx, findPause) {
 				return
 			}
 			continue
@@ -145,7 +146,7 @@ func (p *proxy) connect(ctx context.Context) (leader string, server net.Conn) {
 		if server, err := p.dial(ctx, leader); err == nil {
 			return leader, server
 		}
-		if !sleep(ctx, pause) {
+		if !retry.Sleep(ctx, pause) {
 			return "", nil
 		}
 	}
@@ -173,7 +174,7 @@ func (p *proxy) dial(ctx context.Context, endpoint string) (net.Conn, error) {
 
 // watch returns when another member leads. As long as none does, a connection is better than none.
 func (p *proxy) watch(ctx context.Context, leader string) {
-	for sleep(ctx, watchPause) {
+	for retry.Sleep(ctx, watchPause) {
 		if now, err := p.find(ctx); err == nil && now != leader {
 			klog.InfoS("Another member leads", "database", p.kind.Database, "was", leader, "is", now)
 			return

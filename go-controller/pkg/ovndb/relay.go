@@ -12,6 +12,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/retry"
 )
 
 // Relay is a server that keeps a copy of a database in memory and serves it on: ovsdb(7), "Relay Service Model". Reads and the
@@ -81,7 +82,7 @@ func (r *Relay) Run(ctx context.Context) error {
 			wait = backoffFirst
 		}
 		klog.ErrorS(err, "The relay ended; starting it again", "database", r.Kind.Database, "after", wait)
-		if !sleep(ctx, wait) {
+		if !retry.Sleep(ctx, wait) {
 			return nil
 		}
 	}

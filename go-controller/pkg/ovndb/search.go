@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/retry"
 )
 
 const (
@@ -80,7 +82,7 @@ func (s *search) run(ctx context.Context, r *round) {
 			close(r.found)
 			return
 		}
-		if !sleep(ctx, pause) {
+		if !retry.Sleep(ctx, pause) {
 			return
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/ovn-org/libovsdb/cache"
 	"github.com/ovn-org/libovsdb/ovsdb"
 	"k8s.io/klog/v2"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/retry"
 )
 
 // Client is a lasting connection to one database. It is safe for concurrent use.
@@ -77,7 +79,7 @@ func (c *Client) run(ctx context.Context, first chan<- error) {
 			}
 			d := wait.next()
 			klog.FromContext(ctx).V(logLevel(d)).Info("Cannot connect to the database; trying again", "database", c.opts.Database, "err", err, "after", d)
-			if !sleep(ctx, d) {
+			if !retry.Sleep(ctx, d) {
 				if epoch == 0 {
 					first <- fmt.Errorf("connecting to %s: %w (last failure: %w)", c.opts.Database, ctx.Err(), err)
 				}
@@ -101,7 +103,7 @@ func (c *Client) run(ctx context.Context, first chan<- error) {
 		if time.Since(began) > steady {
 			wait.reset()
 		}
-		if !sleep(ctx, wait.next()) {
+		if !retry.Sleep(ctx, wait.next()) {
 			return
 		}
 	}
@@ -263,15 +265,3 @@ func (b *backoff) next() time.Duration {
 }
 
 func (b *backoff) reset() { b.current = 0 }
-
-// sleep returns false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

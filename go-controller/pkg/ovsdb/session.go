@@ -16,6 +16,8 @@ import (
 	"github.com/ovn-org/libovsdb/model"
 	"github.com/ovn-org/libovsdb/ovsdb"
 	"k8s.io/klog/v2"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/retry"
 )
 
 // session is one connection, from its first byte to its loss, and the cache that it fills.
@@ -195,7 +197,7 @@ func (s *session) lookElsewhere(ctx context.Context) {
 		return
 	}
 	others := slices.DeleteFunc(slices.Clone(s.opts.Endpoints), func(e string) bool { return e == s.endpoint })
-	for sleep(ctx, s.opts.StallAfter) {
+	for retry.Sleep(ctx, s.opts.StallAfter) {
 		leader, err := findLeader(ctx, s.opts, others)
 		if err == nil && ctx.Err() == nil {
 			s.rpc.end(fmt.Errorf("%w for %s, and %s leads now", errStalled, s.opts.StallAfter, leader))

@@ -143,8 +143,8 @@ func (b *bench) one(ctx context.Context, s *samples) error {
 	if _, err := probe.Answer(ctx, b.client.NetNS, b.at, nil); err != nil {
 		return err
 	}
-	last := probing(func() (probe.Attempt, error) { return probe.SilenceWithin(ctx, b.client.NetNS, b.at, patience) })
-	if err := wait(ctx, settle); err != nil {
+	last := probe.InBackground(func() (probe.Attempt, error) { return probe.SilenceWithin(ctx, b.client.NetNS, b.at, patience) })
+	if err := probe.Pause(ctx, settle); err != nil {
 		return err
 	}
 	requested := time.Now()
@@ -153,53 +153,28 @@ func (b *bench) one(ctx context.Context, s *samples) error {
 	}
 	created := time.Now()
 	a := <-last
-	if a.err != nil {
-		return a.err
+	if a.Failure != nil {
+		return a.Failure
 	}
 	s.blocked = append(s.blocked, a.Begin.Sub(requested))
 	s.created = append(s.created, max(0, a.Begin.Sub(created)))
 
-	first := probing(func() (probe.Attempt, error) { return probe.Answer(ctx, b.client.NetNS, b.at, nil) })
-	if err := wait(ctx, settle); err != nil {
+	first := probe.InBackground(func() (probe.Attempt, error) { return probe.Answer(ctx, b.client.NetNS, b.at, nil) })
+	if err := probe.Pause(ctx, settle); err != nil {
 		return err
 	}
 	requested = time.Now()
 	if err := b.deleteDeny(ctx); err != nil {
 		return err
 	}
-	if a = <-first; a.err != nil {
-		return a.err
+	if a = <-first; a.Failure != nil {
+		return a.Failure
 	}
 	if a.End.Before(requested) {
 		return fmt.Errorf("a connection was answered while policy %s forbade it", denyName)
 	}
 	s.open = append(s.open, a.End.Sub(requested))
 	return nil
-}
-
-// attempt is the outcome of a prober.
-type attempt struct {
-	probe.Attempt
-	err error
-}
-
-// probing runs a prober in the background.
-func probing(run func() (probe.Attempt, error)) <-chan attempt {
-	out := make(chan attempt, 1)
-	go func() {
-		a, err := run()
-		out <- attempt{a, err}
-	}()
-	return out
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(d):
-		return nil
-	}
 }
 
 // cost is the CPU time of what brings a policy into effect.

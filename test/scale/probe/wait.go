@@ -129,3 +129,30 @@ func All(ctx context.Context, netns string, to []netip.AddrPort) (time.Time, err
 	}
 	return end, nil
 }
+
+// Result is what a prober in the background has found.
+type Result struct {
+	Attempt
+	// Failure is why there is no such attempt.
+	Failure error
+}
+
+// InBackground runs a prober; its one result can be received.
+func InBackground(run func() (Attempt, error)) <-chan Result {
+	out := make(chan Result, 1)
+	go func() {
+		a, err := run()
+		out <- Result{a, err}
+	}()
+	return out
+}
+
+// Pause waits, no longer than ctx lasts.
+func Pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}

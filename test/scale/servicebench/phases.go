@@ -111,11 +111,11 @@ func (b *bench) changes(ctx context.Context) error {
 	}
 	var took []time.Duration
 	for i := range b.Changes {
-		if err := wait(ctx, settle); err != nil {
+		if err := probe.Pause(ctx, settle); err != nil {
 			return err
 		}
 		next := (i + 1) % len(b.backends)
-		first := probing(func() (probe.Attempt, error) {
+		first := probe.InBackground(func() (probe.Attempt, error) {
 			return probe.Answer(ctx, b.client.NetNS, to, func(a probe.Attempt) bool { return int(a.Greeting) == next })
 		})
 		requested := time.Now()
@@ -123,8 +123,8 @@ func (b *bench) changes(ctx context.Context) error {
 			return err
 		}
 		a := <-first
-		if a.err != nil {
-			return fmt.Errorf("change %d: %w", i+1, a.err)
+		if a.Failure != nil {
+			return fmt.Errorf("change %d: %w", i+1, a.Failure)
 		}
 		took = append(took, a.End.Sub(requested))
 	}

@@ -161,7 +161,7 @@ func (b *bench) take(ctx context.Context, from traffic.Place, created, deleted i
 		return m, err
 	}
 	for i := range created {
-		if err := wait(ctx, settle+rand.N(gap+1)); err != nil {
+		if err := probe.Pause(ctx, settle+rand.N(gap+1)); err != nil {
 			return m, err
 		}
 		if err := b.one(ctx, from, i < deleted, &m); err != nil {
@@ -174,15 +174,6 @@ func (b *bench) take(ctx context.Context, from traffic.Place, created, deleted i
 // settle is between two services, so that the deletion of one is no part of the next one's figure.
 const settle = 100 * time.Millisecond
 
-func wait(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(d):
-		return nil
-	}
-}
-
 // sampleTimeout is for one service; kube-proxy's slowest take seconds.
 const sampleTimeout = 30 * time.Second
 
@@ -192,31 +183,31 @@ func (b *bench) one(ctx context.Context, from traffic.Place, silence bool, m *me
 	defer cancel()
 	name, to := sampleName(b.samples), sampleAddress(b.samples)
 	b.samples++
-	first := probing(func() (probe.Attempt, error) { return probe.Answer(ctx, from.NetNS, to, nil) })
+	first := probe.InBackground(func() (probe.Attempt, error) { return probe.Answer(ctx, from.NetNS, to, nil) })
 	requested := time.Now()
 	if err := b.createService(ctx, name, to.Addr()); err != nil {
 		return err
 	}
 	answered := time.Now()
 	a := <-first
-	if a.err != nil {
-		return a.err
+	if a.Failure != nil {
+		return a.Failure
 	}
 	m.requested = append(m.requested, a.End.Sub(requested))
 	m.answered = append(m.answered, max(0, a.End.Sub(answered)))
 	if !silence {
 		return b.deleteService(ctx, name)
 	}
-	last := probing(func() (probe.Attempt, error) { return probe.Silence(ctx, from.NetNS, to) })
-	if err := wait(ctx, settle); err != nil {
+	last := probe.InBackground(func() (probe.Attempt, error) { return probe.Silence(ctx, from.NetNS, to) })
+	if err := probe.Pause(ctx, settle); err != nil {
 		return err
 	}
 	requested = time.Now()
 	if err := b.deleteService(ctx, name); err != nil {
 		return err
 	}
-	if a = <-last; a.err != nil {
-		return a.err
+	if a = <-last; a.Failure != nil {
+		return a.Failure
 	}
 	if a.Outcome == probe.Refused {
 		m.refused = append(m.refused, a.End.Sub(requested))
@@ -224,21 +215,6 @@ func (b *bench) one(ctx context.Context, from traffic.Place, silence bool, m *me
 		m.silent = append(m.silent, a.Begin.Sub(requested))
 	}
 	return nil
-}
-
-type result struct {
-	probe.Attempt
-	err error
-}
-
-// probing runs a prober in the background.
-func probing(run func() (probe.Attempt, error)) <-chan result {
-	out := make(chan result, 1)
-	go func() {
-		a, err := run()
-		out <- result{a, err}
-	}()
-	return out
 }
 
 // sampleName and sampleAddress are of the i-th service that is measured. An address is never used twice.
