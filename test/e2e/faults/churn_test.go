@@ -30,7 +30,7 @@ const (
 type churn struct {
 	*harness
 	random *rand.Rand
-	// exists says of each name whether the object was made, or is to be.
+	// exists says of each name that was tried whether the object is thought to be there.
 	exists map[string]bool
 	// done counts calls that the API server has carried out, refused those that it has not.
 	done, refused int
@@ -43,7 +43,7 @@ func newChurn(h *harness, random *rand.Rand) *churn {
 func (c *churn) run(ctx context.Context, wg *sync.WaitGroup) {
 	wg.Go(func() {
 		for ctx.Err() == nil {
-			c.step(c.ctx)
+			c.step(c.ctx, c.pick())
 			select {
 			case <-ctx.Done():
 			case <-time.After(churnPace):
@@ -53,10 +53,9 @@ func (c *churn) run(ctx context.Context, wg *sync.WaitGroup) {
 }
 
 // step turns something that exists into something that does not, or the other way round.
-func (c *churn) step(ctx context.Context) {
+func (c *churn) step(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	name := c.pick()
 	make, remove := c.calls(name)
 	call := make
 	if c.exists[name] {
@@ -67,7 +66,10 @@ func (c *churn) step(ctx context.Context) {
 	case err == nil, apierrors.IsNotFound(err) && c.exists[name], apierrors.IsAlreadyExists(err) && !c.exists[name]:
 		c.exists[name] = !c.exists[name]
 		c.done++
-	default: // whether it was carried out shows at the next try
+	default: // whether it was carried out shows at the next try; if there is none, clear must know of the object
+		if !c.exists[name] {
+			c.exists[name] = false
+		}
 		c.refused++
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/ovnkube/ovnkube/test/e2e/census"
 	"github.com/ovnkube/ovnkube/test/lab/plan"
 )
@@ -131,9 +133,9 @@ func (h *harness) victims() []victim {
 // clear removes what churn has left.
 func (c *churn) clear(t *testing.T) {
 	t.Helper()
-	for name, exists := range c.exists { // what failed may have been carried out
+	for name := range c.exists { // what failed may have been carried out
 		_, remove := c.calls(name)
-		if err := remove(c.ctx); err != nil && exists {
+		if err := remove(c.ctx); err != nil && !apierrors.IsNotFound(err) {
 			t.Error(err)
 		}
 	}

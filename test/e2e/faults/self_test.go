@@ -3,6 +3,8 @@
 package faults
 
 import (
+	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"testing"
@@ -10,8 +12,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
@@ -60,6 +64,36 @@ func TestOwners(t *testing.T) {
 		if got := o.end(); len(got) != tc.want {
 			t.Errorf("%s: %v, want %d", name, got, tc.want)
 		}
+	}
+}
+
+// What an API server made or removed before its answer was lost is cleared all the same: else it passes for a leak.
+func TestChurnClears(t *testing.T) {
+	for name, before := range map[string]int{"made": 0, "removed": 1} {
+		client := fake.NewClientset()
+		c := newChurn(&harness{client: client, ctx: t.Context()}, nil)
+		for range before {
+			c.step(t.Context(), "service-0")
+		}
+		client.PrependReactor("*", "services", lostAnswer(client))
+		c.step(t.Context(), "service-0")
+		if c.refused != 1 || c.done != before {
+			t.Errorf("%s: %d calls were carried out and %d refused, want %d and 1", name, c.done, c.refused, before)
+		}
+		client.ReactionChain = client.ReactionChain[1:]
+		c.clear(t)
+		left, err := client.CoreV1().Services(namespace).List(t.Context(), metav1.ListOptions{})
+		if err != nil || len(left.Items) > 0 {
+			t.Errorf("%s: %d services are left, %v", name, len(left.Items), err)
+		}
+	}
+}
+
+// lostAnswer carries calls out and says that they failed.
+func lostAnswer(client *fake.Clientset) clienttesting.ReactionFunc {
+	return func(action clienttesting.Action) (bool, runtime.Object, error) {
+		_, object, err := clienttesting.ObjectReaction(client.Tracker())(action)
+		return true, object, errors.Join(err, io.ErrUnexpectedEOF)
 	}
 }
 
