@@ -19,11 +19,12 @@ import (
 // databaseMembers of the lab in TestDatabases.
 const databaseMembers = 3
 
-// TestDatabases is about OVN's databases as clusters of three: the loss of any one, and of all.
+// TestDatabases is about OVN's databases as clusters of three: with nodes at a relay: who gets in, the loss of any one, and of all.
 func TestDatabases(t *testing.T) {
 	c := bringUp(t, plan.IPv4, labOptions{suffix: "c", databases: databaseMembers, nodes: 2})
 	for _, s := range []scenario{
 		{name: "Reachability", run: testReachability},
+		{name: "Access", run: testSouthboundAccess},
 		{name: "Leaders", run: testDatabaseLeaders, limit: 5 * time.Minute},
 		{name: "Frozen", run: testDatabasesFrozen, limit: 4 * time.Minute},
 		{name: "AllLost", run: testDatabasesLost, limit: 5 * time.Minute},

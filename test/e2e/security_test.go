@@ -211,7 +211,7 @@ func (e *env) systemID(node string) string {
 // transact sends a transaction to the southbound database over TLS, from a machine.
 func (e *env) transact(machine string, operation string, flags ...string) (string, error) {
 	argv := append([]string{"timeout", "10", "ovsdb-client"}, flags...)
-	argv = append(argv, "transact", e.Family().Southbound(), `["OVN_Southbound", `+operation+`]`)
+	argv = append(argv, "transact", e.Southbound(), `["OVN_Southbound", `+operation+`]`)
 	return e.Exec(e.ctx, machine, argv...)
 }
 
@@ -270,8 +270,11 @@ func (e *env) checkStrangers(node string) {
 			e.Errorf("%s is good for a connection: %s", what, out)
 		}
 	}
-	southbound, _ := strings.CutPrefix(e.Family().Southbound(), "ssl:")
-	for _, remote := range []string{"tcp:" + southbound, "tcp:" + strings.Replace(southbound, ":6642", ":6641", 1), "ssl:" + strings.Replace(southbound, ":6642", ":6641", 1)} {
+	remotes := []string{strings.Replace(e.Southbound(), "ssl:", "tcp:", 1)}
+	for _, address := range e.ControlPlaneListeners() {
+		remotes = append(remotes, "tcp:"+address, "ssl:"+address)
+	}
+	for _, remote := range remotes {
 		argv := append([]string{"timeout", "10", "ovsdb-client"}, nodeFlags()...)
 		if out, err := e.Exec(e.ctx, node, append(argv, "list-dbs", remote)...); err == nil {
 			e.Errorf("%s answers a node: %s", remote, out)
@@ -295,7 +298,7 @@ func testRotation(e *env) {
 	connections := func() int {
 		log, err := os.ReadFile(e.LogFile(node, plan.OVNController))
 		e.must(err)
-		return strings.Count(string(log), "|reconnect|INFO|"+e.Family().Southbound()+": connected")
+		return strings.Count(string(log), "|reconnect|INFO|"+e.Southbound()+": connected")
 	}
 	connected := func() error {
 		if s := e.on(node, "ovn-appctl", "-t", "ovn-controller", "connection-status"); s != "connected" {

@@ -131,6 +131,7 @@ func newDBRelayCommand() *cobra.Command {
 	addTLSFlags(fs, &c)
 	fs.StringVar(&c.RunDir, "run-dir", ovndb.DefaultRunDir, "folder of the sockets")
 	fs.StringSliceVar(&r.Sources, "sources", nil, "endpoints of the database's members, comma separated tcp: or ssl:")
+	fs.StringVar(&r.Listen, "listen", "", "PORT or PORT:ADDRESS at which all relays listen for nodes, with OVN's role for them: written to the southbound database (default: where its connections say)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := errors.Join(p.load(cmd.Flags()), complete(&c, args[0])); err != nil {
 			return err

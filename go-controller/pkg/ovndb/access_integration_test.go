@@ -4,25 +4,21 @@ package ovndb
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/ovnkube/ovnkube/go-controller/pkg/certs"
-	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 )
 
-// startRelay runs a relay of the cluster's members until the test ends.
+// startRelay runs a relay of the cluster's members until the test ends, and waits for it.
 func (c *cluster) startRelay(r *Relay) {
+	c.t.Helper()
+	c.runRelay(r)
+	c.eventually("the relay is connected", r.Ready)
+}
+
+func (c *cluster) runRelay(r *Relay) {
 	c.t.Helper()
 	for _, config := range c.configs {
 		r.Sources = append(r.Sources, config.endpoint(config.LocalAddress))
@@ -36,7 +32,6 @@ func (c *cluster) startRelay(r *Relay) {
 			c.t.Error(err)
 		}
 	})
-	c.eventually("the relay is connected", r.Ready)
 }
 
 // tell runs ovn-nbctl or ovn-sbctl at the leader.
@@ -69,64 +64,16 @@ func TestRelay(t *testing.T) {
 	c.has(1, "relayed")
 }
 
-// pairOf writes a key and its certificate into one file.
-func pairOf(t *testing.T, a *certs.Authority, dir, name string, usages ...x509.ExtKeyUsage) string {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := a.Sign(key.Public(), certs.Profile{CommonName: name, Organization: "x", Usages: usages}, time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, name+".pem")
-	pair := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), cert...)
-	if err := os.WriteFile(file, pair, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
 // Members trust the control plane alone. Nodes reach relays, which know nodes too, and have no more rights there than their role.
 func TestRelayForNodes(t *testing.T) {
-	dir := t.TempDir()
-	pki := map[string]*certs.Authority{}
-	var trusted []byte
-	for _, name := range []string{"control-plane", "nodes"} {
-		a, err := certs.NewAuthority(name, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		cert, _, err := a.PEM()
-		if err != nil {
-			t.Fatal(err)
-		}
-		pki[name], trusted = a, append(trusted, cert...)
-		if err := os.WriteFile(filepath.Join(dir, name+".crt"), trusted, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	server := pairOf(t, pki["control-plane"], dir, "server", x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
-	authority := filepath.Join(dir, "control-plane.crt")
-
-	c := newCluster(t, 3)
-	for i := range c.configs {
-		c.configs[i].Kind, c.configs[i].TLS = SB(), ovsdb.TLSFiles{PrivateKey: server, Certificate: server, CACertificate: authority}
-	}
-	c.start(0, 1, 2)
-	c.ready(0, 1, 2)
+	p := newPKI(t)
+	server, authority := p.server("server"), p.file(controlPlane+".crt")
+	c := p.cluster(SB(), server)
 	address := c.configs[0].LocalAddress.String()
-	c.tell("ovn-sbctl", "init")
-	c.tell("ovn-sbctl", "set-connection", "role=ovn-controller", "pssl:16652:"+address)
+	r := p.relay(c, server)
+	c.startRelay(r)
 	c.tell("ovn-sbctl", "--", "--id=@p", "create", "RBAC_Permission", "table=Chassis", "authorization=name", "insert_delete=true", "update=hostname",
 		"--", "create", "RBAC_Role", "name=ovn-controller", "permissions:Chassis=@p", "--", "chassis-add", "chassis1", "geneve", "192.0.2.1")
-	c.startRelay(&Relay{Kind: SB(), RunDir: c.configs[0].RunDir,
-		TLS: ovsdb.TLSFiles{PrivateKey: server, Certificate: server, CACertificate: filepath.Join(dir, "nodes.crt")}})
 
 	as := func(node, endpoint string, args ...string) error {
 		args = append([]string{"--timeout=10", "--no-leader-only", "--db=ssl:" + endpoint, "--private-key=" + node, "--certificate=" + node, "--ca-cert=" + authority}, args...)
@@ -136,8 +83,7 @@ func TestRelayForNodes(t *testing.T) {
 		}
 		return nil
 	}
-	node1 := pairOf(t, pki["nodes"], dir, "chassis1", x509.ExtKeyUsageClientAuth)
-	node2 := pairOf(t, pki["nodes"], dir, "chassis2", x509.ExtKeyUsageClientAuth)
+	node1, node2 := p.node("chassis1"), p.node("chassis2")
 	relay := address + ":16652"
 	c.eventually("a node writes what is its own", func() error { return as(node1, relay, "set", "chassis", "chassis1", "hostname=good") })
 	for what, args := range map[string][]string{
@@ -158,6 +104,35 @@ func TestRelayForNodes(t *testing.T) {
 			t.Errorf("a node at a member's port %d: %v", port, err)
 		}
 	}
+	// As in a database that was made anew.
+	c.tell("ovn-sbctl", "del-connection")
+	c.eventually("the connection for nodes is back", func() error { return as(node1, relay, "show") })
+	c.tell("ovn-sbctl", "set", "connection", ".", `role=""`)
+	c.eventually("the relay says that the connection has no role", func() error {
+		if err := r.Ready(); err == nil || !strings.Contains(err.Error(), "has role") {
+			return fmt.Errorf("it says: %w", err)
+		}
+		return nil
+	})
+}
+
+// A relay with a node's certificate, or a stranger's, gets nothing from any member; with its own, put right while it runs, it does.
+func TestRelayIsRefused(t *testing.T) {
+	p := newPKI(t)
+	c := p.cluster(SB(), p.server("server"))
+	own := p.node("relay")
+	r := p.relay(c, own)
+	c.runRelay(r)
+	for _, wrong := range []string{own, p.stranger("server")} {
+		p.copy(wrong, own)
+		before := c.opened(r.control())
+		c.eventually("the relay tries all members", func() error { return atLeast(c.opened(r.control()), before+len(c.configs)) })
+		if err := r.Ready(); err == nil || !strings.Contains(err.Error(), "is not connected") {
+			t.Errorf("with the certificate of %s: %v", wrong, err)
+		}
+	}
+	p.copy(p.server("right"), own)
+	c.eventually("the relay is connected", r.Ready)
 }
 
 // The socket to the leader is what Open vSwitch's own clients use: a command works at once after a change of leaders.

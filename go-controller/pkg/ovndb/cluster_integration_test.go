@@ -165,7 +165,11 @@ func (c *cluster) client() *ovsdb.Client {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	o := ovsdb.Options{Database: full.Name(), Model: full, LeaderOnly: true, Monitors: []ovsdb.Monitor{{Table: nbdb.LogicalSwitchTable}}}
+	config, err := ovsdb.TLSConfig(c.configs[0].TLS)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	o := ovsdb.Options{Database: full.Name(), Model: full, LeaderOnly: true, TLS: config, Monitors: []ovsdb.Monitor{{Table: nbdb.LogicalSwitchTable}}}
 	for _, config := range c.configs {
 		o.Endpoints = append(o.Endpoints, config.endpoint(config.LocalAddress))
 	}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -24,6 +26,14 @@ type Relay struct {
 	Sources []string
 	RunDir  string
 	TLS     ovsdb.TLSFiles
+	// Listen, PORT or PORT:ADDRESS, makes all relays listen there for nodes: each sees to the row in the southbound database. Empty
+	// leaves that to others.
+	Listen string
+}
+
+// listenForm is how Open vSwitch writes a port and, maybe, an address: ovsdb(7), "Connection Methods".
+func listenForm() *regexp.Regexp {
+	return regexp.MustCompile(`^[1-9][0-9]{0,4}(:([0-9.]+|\[[0-9a-fA-F:.]+\]))?$`)
 }
 
 // Validate tells what is wrong.
@@ -35,6 +45,15 @@ func (r *Relay) Validate() error {
 		if err := ovsdb.ValidateEndpoint(s, r.TLS != (ovsdb.TLSFiles{})); err != nil {
 			return err
 		}
+	}
+	if r.Listen == "" {
+		return nil
+	}
+	if r.Kind != SB() || r.TLS == (ovsdb.TLSFiles{}) {
+		return errors.New("--listen is for nodes, whose certificates give them a role in the southbound database: it needs sb, --privkey, --cert and --cacert")
+	}
+	if !listenForm().MatchString(r.Listen) {
+		return fmt.Errorf("--listen %q: want PORT, PORT:IPv4 or PORT:[IPv6]", r.Listen)
 	}
 	return nil
 }
@@ -50,13 +69,16 @@ func (r *Relay) args() []string {
 	return append(args, fmt.Sprintf("relay:%s:%s", r.Kind.Database, strings.Join(r.Sources, ",")))
 }
 
-// Ready is nil when the relay is connected to a source.
+// Ready is nil when the relay is connected to a source and, with Listen, has its listener.
 func (r *Relay) Ready() error {
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
 	s, err := ovsdb.Ask(ctx, "unix:"+r.socket(), nil, r.Kind.Database)
 	if err == nil && !s.Connected {
 		err = fmt.Errorf("the relay of %s is not connected to any of %v", r.Kind.Database, r.Sources)
+	}
+	if err == nil && r.Listen != "" {
+		err = r.listening(ctx)
 	}
 	return err
 }
@@ -65,6 +87,11 @@ func (r *Relay) Ready() error {
 func (r *Relay) Run(ctx context.Context) error {
 	if err := os.MkdirAll(r.RunDir, 0o755); err != nil {
 		return fmt.Errorf("folder of the sockets: %w", err)
+	}
+	if r.Listen != "" {
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() { r.keepListener(ctx) })
 	}
 	for wait := backoffFirst; ; wait = min(2*wait, backoffLast) {
 		began := time.Now()

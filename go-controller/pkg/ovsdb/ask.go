@@ -31,27 +31,34 @@ const noCluster = "00000000-0000-0000-0000-000000000000"
 
 // Ask asks the server at an endpoint, on a connection of its own, about a database. It waits until ctx ends.
 func Ask(ctx context.Context, endpoint string, config *tls.Config, database string) (ServerStatus, error) {
-	conn, err := Dial(ctx, endpoint, config)
-	if err != nil {
-		return ServerStatus{}, err
-	}
-	rpc := newRPCConn(conn, defaultDialTimeout, func(string, []json.RawMessage) error { return nil })
-	defer rpc.end(errors.New("asked"))
-	args := ovsdb.NewTransactArgs(serverDatabase, ovsdb.Operation{
+	results, err := TransactOnce(ctx, endpoint, config, serverDatabase, ovsdb.Operation{
 		Op: ovsdb.OperationSelect, Table: serverdb.DatabaseTable, Columns: []string{"model", "leader", "connected", "cid"},
 		Where: []ovsdb.Condition{ovsdb.NewCondition("name", ovsdb.ConditionEqual, database)},
 	})
-	var results []ovsdb.OperationResult
-	if err := rpc.call(ctx, "transact", args, &results); err != nil {
-		return ServerStatus{}, fmt.Errorf("asking %s about %s: %w", endpoint, database, err)
-	}
-	if _, err := CheckResults(results, 1); err != nil {
+	if err != nil {
 		return ServerStatus{}, fmt.Errorf("asking %s about %s: %w", endpoint, database, err)
 	}
 	if len(results[0].Rows) != 1 {
 		return ServerStatus{}, fmt.Errorf("the server at %s has no database %s", endpoint, database)
 	}
 	return statusOf(results[0].Rows[0]), nil
+}
+
+// TransactOnce sends one transaction to the server at an endpoint, on a connection of its own, and returns a result for each operation.
+// It waits until ctx ends. A transaction that the server refuses is an error.
+func TransactOnce(ctx context.Context, endpoint string, config *tls.Config, database string, ops ...ovsdb.Operation) ([]ovsdb.OperationResult, error) {
+	conn, err := Dial(ctx, endpoint, config)
+	if err != nil {
+		return nil, err
+	}
+	rpc := newRPCConn(conn, defaultDialTimeout, func(string, []json.RawMessage) error { return nil })
+	defer rpc.end(errors.New("answered"))
+	var results []ovsdb.OperationResult
+	if err := rpc.call(ctx, "transact", ovsdb.NewTransactArgs(database, ops...), &results); err != nil {
+		return nil, err
+	}
+	_, err = CheckResults(results, len(ops))
+	return results, err
 }
 
 func statusOf(row ovsdb.Row) ServerStatus {

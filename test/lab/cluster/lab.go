@@ -114,6 +114,12 @@ func (l *Lab) Dir() string { return l.cfg.Dir }
 // Family returns the lab's IP families.
 func (l *Lab) Family() plan.Family { return l.cfg.Family }
 
+// Southbound is where nodes reach the southbound database, as Open vSwitch writes it.
+func (l *Lab) Southbound() string { return l.cfg.Southbound() }
+
+// ControlPlaneListeners are where databases listen for the control plane alone, or would, as ADDRESS:PORT.
+func (l *Lab) ControlPlaneListeners() []string { return l.cfg.ControlPlaneListeners() }
+
 // Install says whether the project's components run in the lab.
 func (l *Lab) Install() plan.Install { return l.cfg.Install }
 

@@ -103,11 +103,18 @@ func (f Family) Southbound() string {
 	return "ssl:" + netip.AddrPortFrom(f.ControlPlane()[0], SBPort).String()
 }
 
+// Relay returns the address of the southbound database's relay, in a lab with clusters of databases.
+func (f Family) Relay() string {
+	return "ssl:" + netip.AddrPortFrom(f.ControlPlane()[0], RelayPort).String()
+}
+
 // Ports of the control plane.
 const (
 	APIPort = 6443
 	NBPort  = 6641 // of clusters only
 	SBPort  = 6642
+	// RelayPort is where nodes read the southbound database of a cluster.
+	RelayPort = 16642
 )
 
 // mac returns the hardware address of the n-th host of the underlay. It is the

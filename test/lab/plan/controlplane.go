@@ -16,6 +16,7 @@ const (
 	Scheduler         = "kube-scheduler"
 	NBDB              = "ovn-nb"
 	SBDB              = "ovn-sb"
+	SBRelay           = "ovn-sb-relay" // with clusters only
 	Northd            = "ovn-northd"
 	Master            = "ovnkube-master"
 	StandbyMaster     = "ovnkube-master-standby"
@@ -143,14 +144,18 @@ func (c *Config) ovnDatabase(kind, transaction string) supervise.Command {
 // chassisAccess is the southbound database's listener for nodes, which may do what OVN's role for ovn-controller allows. As
 // "ovn-sbctl set-connection role=ovn-controller pssl:…" makes it.
 func (c *Config) chassisAccess() string {
-	listen := "0.0.0.0"
-	if c.Family.V6() {
-		listen = "[::]"
-	}
 	return fmt.Sprintf(`["OVN_Southbound",
 		{"op": "insert", "table": "Connection", "uuid-name": "nodes",
 		 "row": {"target": "pssl:%d:%s", "role": "ovn-controller", "inactivity_probe": 60000}},
-		{"op": "insert", "table": "SB_Global", "row": {"connections": ["named-uuid", "nodes"]}}]`, SBPort, listen)
+		{"op": "insert", "table": "SB_Global", "row": {"connections": ["named-uuid", "nodes"]}}]`, SBPort, c.everyAddress())
+}
+
+// everyAddress is what to listen on for all families, as Open vSwitch writes it.
+func (c *Config) everyAddress() string {
+	if c.Family.V6() {
+		return "[::]"
+	}
+	return "0.0.0.0"
 }
 
 // southboundAccess are the flags by which ovsdb-server listens for nodes. The files are the master's to keep, and taken up when they come.

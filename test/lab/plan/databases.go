@@ -23,6 +23,21 @@ func (c *Config) members() []netip.Addr {
 	return out
 }
 
+// ControlPlaneListeners are where databases listen for the control plane alone, or would: a single northbound server has no port.
+func (c *Config) ControlPlaneListeners() []string {
+	ports := []uint16{NBPort}
+	if c.clustered() {
+		ports = []uint16{NBPort, SBPort}
+	}
+	var out []string
+	for _, a := range c.members() {
+		for _, p := range ports {
+			out = append(out, netip.AddrPortFrom(a, p).String())
+		}
+	}
+	return out
+}
+
 // memberPrefixes are the further addresses of the control plane.
 func (c *Config) memberPrefixes() []netip.Prefix {
 	var out []netip.Prefix
@@ -32,10 +47,10 @@ func (c *Config) memberPrefixes() []netip.Prefix {
 	return out
 }
 
-// southbound are the endpoints for nodes. Clusters have no TLS yet.
-func (c *Config) southbound() string {
+// Southbound is the endpoint for nodes: with a cluster, whose members are for the control plane alone, that of the relay.
+func (c *Config) Southbound() string {
 	if c.clustered() {
-		return c.remotes(SBPort)
+		return c.Family.Relay()
 	}
 	return c.Family.Southbound()
 }
@@ -44,7 +59,7 @@ func (c *Config) southbound() string {
 func (c *Config) remotes(port uint16) string {
 	var out []string
 	for _, a := range c.members() {
-		out = append(out, "tcp:"+netip.AddrPortFrom(a, port).String())
+		out = append(out, "ssl:"+netip.AddrPortFrom(a, port).String())
 	}
 	return strings.Join(out, ",")
 }
@@ -92,7 +107,21 @@ func (c *Config) databases() []supervise.Component {
 	for n, a := range c.members() {
 		out = append(out, c.member(NBDB, "nb", n+1, a), c.member(SBDB, "sb", n+1, a))
 	}
-	return out
+	return append(out, c.relay())
+}
+
+// relay is where nodes read the southbound database of a cluster.
+func (c *Config) relay() supervise.Component {
+	return supervise.Component{Name: SBRelay, Argv: append([]string{
+		productInside + "/ovnkube", "db", "relay", "sb",
+		"--sources=" + c.remotes(SBPort), fmt.Sprintf("--listen=%d:%s", RelayPort, c.everyAddress()),
+	}, certificateFlags("client-ca.crt")...)}
+}
+
+// certificateFlags name the files that the master keeps; authorities has those whose clients are let in.
+func certificateFlags(authorities string) []string {
+	const pair = certInside + "/ovnkube-master.pem"
+	return []string{"--privkey=" + pair, "--cert=" + pair, "--cacert=" + certInside + "/" + authorities}
 }
 
 // member is run in the folders of its number; the first one's sockets are where those of a single server would be.
@@ -101,11 +130,11 @@ func (c *Config) member(name, kind string, n int, a netip.Addr) supervise.Compon
 	if n > 1 {
 		runDir = fmt.Sprintf("/run/ovn/%d", n)
 	}
-	return supervise.Component{Name: DatabaseMember(name, n), Argv: []string{
+	return supervise.Component{Name: DatabaseMember(name, n), Argv: append([]string{
 		productInside + "/ovnkube", "db", "run", kind,
 		"--local-address=" + a.String(), "--members=" + join(c.members()),
 		"--db-dir=" + DatabaseDir(n), "--run-dir=" + runDir,
-	}}
+	}, certificateFlags("ca.crt")...)}
 }
 
 // DatabaseDir is the folder with the files of the n-th members, from 1.

@@ -123,7 +123,7 @@ func (c *Config) nodeAgent(name string) supervise.Component {
 			"--k8s-kubeconfig=" + kubeInside + "/ovnkube-node.kubeconfig",
 			"--cluster-subnets=" + strings.Join(c.Family.Cluster(), ","),
 			"--k8s-service-cidrs=" + strings.Join(c.Family.Services(), ","),
-			"--sb-address=" + c.southbound(),
+			"--sb-address=" + c.Southbound(),
 			fmt.Sprintf("--metrics-bind-address=127.0.0.1:%d", AgentHealth),
 		}, c.Agent.flags()...)}
 }

@@ -54,7 +54,7 @@ func TestAddresses(t *testing.T) {
 	} {
 		t.Run(string(tc.family), func(t *testing.T) {
 			f := tc.family
-			got := []string{join(f.ControlPlane()), join(f.Node(2)), join(f.OutsideServer()), f.APIServer(), testConfig(f).southbound(), strings.Join(f.DNS(), ",")}
+			got := []string{join(f.ControlPlane()), join(f.Node(2)), join(f.OutsideServer()), f.APIServer(), testConfig(f).Southbound(), strings.Join(f.DNS(), ",")}
 			if diff := cmp.Diff([]string{tc.cp, tc.node, tc.outside, tc.api, tc.sb, tc.dns}, got); diff != "" {
 				t.Errorf("addresses (-want +got):\n%s", diff)
 			}
@@ -109,17 +109,20 @@ func TestDatabaseClusters(t *testing.T) {
 	if want := "172.18.0.2/24,fd00:172:18::2/64,172.18.0.3/24,fd00:172:18::3/64"; join(cp.Network.Services) != want {
 		t.Errorf("further addresses are %s, want %s", join(cp.Network.Services), want)
 	}
-	const sb = "tcp:172.18.0.1:6642,tcp:172.18.0.2:6642,tcp:172.18.0.3:6642"
+	const sb = "ssl:172.18.0.1:6642,ssl:172.18.0.2:6642,ssl:172.18.0.3:6642"
 	for _, w := range []struct{ component, flag string }{
 		{Master, "--sb-address=" + sb}, {Northd, "--ovnsb-db=unix:/var/run/ovn/ovnsb_leader.sock"}, {DatabaseMember(SBDB, 3), "--local-address=172.18.0.3"},
 		{DatabaseMember(NBDB, 2), "--members=172.18.0.1,172.18.0.2,172.18.0.3"},
+		// Nodes' certificates are good for the relay and for no member.
+		{DatabaseMember(SBDB, 1), "--cacert=/etc/ovn/pki/ca.crt"}, {SBRelay, "--cacert=/etc/ovn/pki/client-ca.crt"},
+		{SBRelay, "--sources=" + sb}, {SBRelay, "--listen=16642:[::]"},
 	} {
 		if argv := component(t, cp, w.component).Argv; !slices.Contains(argv, w.flag) {
 			t.Errorf("%s is not given %s: %v", w.component, w.flag, argv)
 		}
 	}
-	if argv := component(t, nodeSpec(t, c), NodeAgent).Argv; !slices.Contains(argv, "--sb-address="+sb) {
-		t.Errorf("the agent is not given all members: %v", argv)
+	if argv := component(t, nodeSpec(t, c), NodeAgent).Argv; !slices.Contains(argv, "--sb-address=ssl:172.18.0.1:16642") {
+		t.Errorf("the agent is not given the relay: %v", argv)
 	}
 	c.Install = InstallNone
 	if err := c.Validate(); err == nil {
