@@ -26,9 +26,9 @@ SKIP ?= SCTPConnectivity|SCTP HostPort|SCTP service|Netpol|NetworkPolicy|LoadBal
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## ovnkube, the CNI plugin and ovnlab, into _output/bin
+build: ## ovnkube, the CNI plugin, kubectl-ovn and ovnlab, into _output/bin
 	@mkdir -p $(BIN)
-	@echo "building ovnkube, ovn-k8s-cni-overlay, ovnlab"
+	@echo "building ovnkube, ovn-k8s-cni-overlay, kubectl-ovn, ovnlab"
 	@$(GO_BUILD) -o $(BIN)/ ./go-controller/cmd/...
 	@cd test && $(GO_BUILD) -o $(BIN)/ ./lab/cmd/ovnlab
 

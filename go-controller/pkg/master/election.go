@@ -12,12 +12,14 @@ import (
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
 
 // The Lease that all replicas want.
 const (
-	leaseNamespace = "kube-system"
-	leaseName      = "ovn-kubernetes-master"
+	leaseNamespace = names.MasterLeaseNamespace
+	leaseName      = names.MasterLease
 )
 
 // timing of the election. A leader that cannot renew looks for the last time deadline and up to one retry after its last renewal, and

@@ -45,7 +45,7 @@ func (c *Config) ControlPlaneMachine() (*machine.Spec, error) {
 		return nil, err
 	}
 	s.Binds = append(binds, c.productBinds()...)
-	s.Env = append(append(s.Env, "KUBECONFIG="+kubeInside+"/admin.kubeconfig"), c.databaseEnv()...)
+	s.Env = append(append(s.Env, "KUBECONFIG="+kubeInside+"/admin.kubeconfig", "KUBECTL_OVN_ACCESS=local"), c.databaseEnv()...)
 	s.Network.Services = c.memberPrefixes()
 	s.Setup = append([]supervise.Command{
 		{Argv: []string{"/bin/mkdir", "-p", "/run/ovn", "/var/lib/ovn", "/var/lib/etcd", "/var/log/ovn"}},

@@ -23,7 +23,7 @@ func (c *Config) NodeMachine(n int, systemID string) (*machine.Spec, error) {
 		return nil, err
 	}
 	s.Binds = append(binds, c.productBinds()...)
-	s.Env = append(s.Env, "KUBECONFIG="+kubeInside+"/admin.kubeconfig",
+	s.Env = append(s.Env, "KUBECONFIG="+kubeInside+"/admin.kubeconfig", "KUBECTL_OVN_ACCESS=local",
 		"CONTAINER_RUNTIME_ENDPOINT=unix:///run/containerd/containerd.sock", "CONTAINERD_NAMESPACE=k8s.io")
 	// Kubelet sets these on start; they belong to the whole kernel.
 	s.Pinned = map[string]string{

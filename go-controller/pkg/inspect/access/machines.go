@@ -1,0 +1,74 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// hostWord stands for the machine in the words of Machines.Through.
+const hostWord = "{host}"
+
+// Machines runs commands on the machines themselves, where the components are processes.
+type Machines struct {
+	// Through are the words of a command that runs another one on a machine, {host} in them being the machine:
+	// ssh root@{host}. Without words commands run here.
+	Through []string
+	// ControlPlane is the machine with the databases, Here the name of this one. Here counts only without Through.
+	ControlPlane, Here string
+}
+
+// Run runs a command on a place's machine.
+func (m *Machines) Run(ctx context.Context, at Place, streams Streams, argv ...string) error {
+	words, err := m.command(at, argv)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = streams.In, streams.Out, streams.Err
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && ctx.Err() == nil {
+		return &ExitError{Argv: argv, Code: exit.ExitCode()}
+	}
+	if err != nil {
+		return fmt.Errorf("run %s: %w", words[0], errors.Join(ctx.Err(), err))
+	}
+	return nil
+}
+
+// command is what is run here in order to run argv at a place.
+func (m *Machines) command(at Place, argv []string) ([]string, error) {
+	host := m.ControlPlane
+	if at.Database == "" {
+		host = at.Node
+	}
+	if len(m.Through) == 0 {
+		if at.Database == "" && host != "" && host != m.Here {
+			return nil, fmt.Errorf("this machine is %s, not node %s: run the command there, or give --access a command that reaches it, like 'ssh root@%s'",
+				m.Here, host, hostWord)
+		}
+		return argv, nil
+	}
+	if host == "" {
+		return nil, errors.New("which machine? Name the node, or the databases' machine with --control-plane")
+	}
+	var words []string
+	for _, w := range m.Through {
+		words = append(words, strings.ReplaceAll(w, hostWord, host))
+	}
+	if filepath.Base(words[0]) == "ssh" { // It makes a single text of the words, which a shell takes apart again.
+		argv = slices.Clone(argv)
+		for i, w := range argv {
+			argv[i] = quote(w)
+		}
+	}
+	return append(words, argv...), nil
+}
+
+// quote makes a word of a shell.
+func quote(w string) string { return "'" + strings.ReplaceAll(w, "'", `'\''`) + "'" }
