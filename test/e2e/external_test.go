@@ -36,7 +36,7 @@ func testExternalServices(e *env) {
 	c := externalCheck{outside: e.machine(plan.Outside)}
 	var pods []*corev1.Pod
 	for i, n := range nodes {
-		pods = append(pods, newPod(e.ns, fmt.Sprintf("client-%d", i), onNode(n)))
+		pods = append(pods, newPod(e.ns, fmt.Sprintf("client-%d", i), onNode(n), portsApart))
 		c.nodes = append(c.nodes, e.machine(n))
 	}
 	for i, n := range nodes[:len(nodes)-1] {
@@ -62,6 +62,12 @@ func testExternalServices(e *env) {
 		{"ServiceCIDR", externalCheck.serviceCIDR},
 		{"NoService", externalCheck.noService},
 	})
+}
+
+// portsApart has a pod's connections begin at other ports than those of its node, whose address they get on their way out: the userspace datapath does not
+// know the node's own, and a server would take the pod's for one of them that it has not forgotten.
+func portsApart(p *corev1.Pod) {
+	p.Spec.SecurityContext = &corev1.PodSecurityContext{Sysctls: []corev1.Sysctl{{Name: "net.ipv4.ip_local_port_range", Value: "10000 29999"}}}
 }
 
 // policyChanges: a node port follows a change of the policy, there and back.

@@ -44,6 +44,21 @@ func (l *live) expandTemplates(nodes map[string][2]string) {
 		}
 	}
 	l.nb.Ctl("--wait=sb", "sync")
+	l.passUnSNAT()
+}
+
+// passUnSNAT lets traces go on behind "ct_snat;", where ovn-trace ends at gateway routers, as if nothing were to be translated back. What is
+// sent to a port of the router's own address passes it since OVN 25.03. northd stands still from here on.
+func (l *live) passUnSNAT() {
+	l.t.Helper()
+	l.nb.PauseNorthd()
+	var edits []string
+	for _, flow := range strings.Fields(l.sb.Ctl("--bare", "--columns=_uuid", "find", "Logical_Flow", "pipeline=ingress", `actions="ct_snat;"`)) {
+		edits = append(edits, "--", "set", "Logical_Flow", flow, `actions="next;"`)
+	}
+	if edits != nil {
+		l.sb.Ctl(edits[1:]...)
+	}
 }
 
 // managementPacket is what a node's host sends on by its management port for a client outside.

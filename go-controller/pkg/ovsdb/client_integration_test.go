@@ -108,7 +108,7 @@ func TestNewerSchemaWorks(t *testing.T) {
 		t.Errorf("switches: %q, want t", got)
 	}
 	f := c.Features()
-	got := []bool{f.HasTable("Future"), f.HasTable("Gone"), f.HasColumn("ACL", "from_the_future"), f.HasColumn("ACL", "tier"), f.HasColumn("ACL", "match")}
+	got := []bool{f.HasTable("Future"), f.HasTable("Gone"), f.HasColumn("ACL", "from_the_future"), f.HasColumn("ACL", "gone"), f.HasColumn("ACL", "match")}
 	if diff := cmp.Diff([]bool{true, false, true, false, true}, got); diff != "" {
 		t.Error(diff)
 	}

@@ -241,7 +241,7 @@ func (s *Server) Dump() string {
 func StartNorthd(t testing.TB, nb, sb *Server) {
 	t.Helper()
 	cmd := exec.Command("ovn-northd", "--ovnnb-db="+nb.Endpoint(), "--ovnsb-db="+sb.Endpoint(),
-		"--unixctl="+filepath.Join(filepath.Dir(nb.socket), "northd.ctl"), "-vconsole:warn", "-vfile:off", "-vsyslog:off")
+		"--unixctl="+nb.northdControl(), "-vconsole:warn", "-vfile:off", "-vsyslog:off")
 	ended, err := start(cmd)
 	if err != nil {
 		t.Fatalf("starting ovn-northd: %v", err)
@@ -251,3 +251,13 @@ func StartNorthd(t testing.TB, nb, sb *Server) {
 		<-ended
 	})
 }
+
+// PauseNorthd lets the ovn-northd that was started with s as the northbound database change nothing any more.
+func (s *Server) PauseNorthd() {
+	s.t.Helper()
+	if out, err := exec.Command("ovs-appctl", "--target="+s.northdControl(), "pause").CombinedOutput(); err != nil {
+		s.t.Fatalf("pause ovn-northd: %v: %s", err, out)
+	}
+}
+
+func (s *Server) northdControl() string { return filepath.Join(filepath.Dir(s.socket), "northd.ctl") }
