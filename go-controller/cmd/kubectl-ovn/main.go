@@ -60,7 +60,7 @@ reaches a machine, like --access 'ssh root@{host}'.`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl ovn"},
 	}
 	g := addGlobals(cmd)
-	cmd.AddCommand(newList(g), newExplain(g))
+	cmd.AddCommand(newTrace(g), newExplain(g), newList(g))
 	for _, p := range programs() {
 		cmd.AddCommand(newPassThrough(g, p))
 	}

@@ -1,5 +1,6 @@
 // Package oracle says what NetworkPolicies allow. It follows the documentation of the types of networking.k8s.io/v1 sentence by
-// sentence and shares no code with the translator: tests hold what OVN does against it. It is meant to be read, not to be fast.
+// sentence and shares no code with the translator: tests hold what OVN does against it, and so does "kubectl ovn trace". It is meant to be
+// read, not to be fast.
 package oracle
 
 import (
@@ -63,46 +64,92 @@ type Verdict struct {
 	Allowed bool
 	// Why is for people: what decided.
 	Why string
+	// Direction and DeniedBy, where the flow may not pass, are the direction in which that is so and the policies that isolate the
+	// pod in it, "namespace/name", in order.
+	Direction networkingv1.PolicyType
+	DeniedBy  []string
 }
 
 // Judge says whether a flow may pass: its source must be allowed to send it, and its destination to receive it.
 func (c *Cluster) Judge(f Flow) Verdict {
 	if f.From.Pod != "" && f.From.Pod == f.To.Pod {
-		return Verdict{true, "a pod cannot block access to itself"}
+		return allowed("a pod cannot block access to itself")
 	}
 	out := c.judge(networkingv1.PolicyTypeEgress, f.From, f.To, f)
 	if !out.Allowed {
 		return out
 	}
 	in := c.judge(networkingv1.PolicyTypeIngress, f.To, f.From, f)
-	return Verdict{in.Allowed, out.Why + "; " + in.Why}
+	in.Why = out.Why + "; " + in.Why
+	return in
+}
+
+func allowed(why string, args ...any) Verdict {
+	return Verdict{Allowed: true, Why: fmt.Sprintf(why, args...)}
 }
 
 // judge looks at one direction: own is the end whose policies count, peer is the other one.
 func (c *Cluster) judge(direction networkingv1.PolicyType, own, peer End, f Flow) Verdict {
 	pod := c.isolatable(own.Pod)
 	if pod == nil {
-		return Verdict{true, fmt.Sprintf("%s: %s is no pod with a network of its own", direction, own)}
+		return allowed("%s: %s is no pod with a network of its own", direction, own)
 	}
 	// "… OR if the traffic source is the pod's local node", which is said of ingress alone.
 	if direction == networkingv1.PolicyTypeIngress && c.onNode(peer) != "" && c.onNode(peer) == pod.Spec.NodeName {
-		return Verdict{true, fmt.Sprintf("%s: from the node of %s", direction, own)}
+		return allowed("%s: from the node of %s", direction, own)
 	}
-	isolatedBy := ""
+	isolatedBy := c.Isolating(direction, own.Pod)
+	for _, key := range isolatedBy {
+		p := c.Policies[key]
+		if i := slices.IndexFunc(rules(p, direction), func(r rule) bool { return c.allows(p, r, peer, f) }); i >= 0 {
+			return allowed("%s: rule %d of %s", direction, i, key)
+		}
+	}
+	if len(isolatedBy) == 0 {
+		return allowed("%s: no policy selects %s", direction, own)
+	}
+	return Verdict{Why: fmt.Sprintf("%s: %s is isolated, by %s for one, and no rule matches", direction, own, isolatedBy[len(isolatedBy)-1]),
+		Direction: direction, DeniedBy: isolatedBy}
+}
+
+// Isolating are the policies that isolate a pod in a direction, in order.
+func (c *Cluster) Isolating(direction networkingv1.PolicyType, key string) []string {
+	pod := c.isolatable(key)
+	if pod == nil {
+		return nil
+	}
+	var out []string
 	for _, key := range slices.Sorted(maps.Keys(c.Policies)) {
 		p := c.Policies[key]
-		if p.Namespace != pod.Namespace || !applies(p, direction) || !matches(&p.Spec.PodSelector, pod.Labels) {
-			continue
-		}
-		isolatedBy = key
-		if i := slices.IndexFunc(rules(p, direction), func(r rule) bool { return c.allows(p, r, peer, f) }); i >= 0 {
-			return Verdict{true, fmt.Sprintf("%s: rule %d of %s", direction, i, key)}
+		if p.Namespace == pod.Namespace && applies(p, direction) && matches(&p.Spec.PodSelector, pod.Labels) {
+			out = append(out, key)
 		}
 	}
-	if isolatedBy == "" {
-		return Verdict{true, fmt.Sprintf("%s: no policy selects %s", direction, own)}
+	return out
+}
+
+// Mismatch is why a rule does not allow a flow.
+type Mismatch struct {
+	// Rule is its number in its section of the policy, from zero.
+	Rule int
+	// Peer and Port say which of both does not match.
+	Peer, Port bool
+}
+
+// Mismatches tells for each rule of a policy why it does not allow a flow that is denied in a direction.
+func (c *Cluster) Mismatches(policy string, direction networkingv1.PolicyType, f Flow) []Mismatch {
+	p, peer := c.Policies[policy], f.From
+	if p == nil {
+		return nil
 	}
-	return Verdict{false, fmt.Sprintf("%s: %s is isolated, by %s for one, and no rule matches", direction, own, isolatedBy)}
+	if direction == networkingv1.PolicyTypeEgress {
+		peer = f.To
+	}
+	var out []Mismatch
+	for i, r := range rules(p, direction) {
+		out = append(out, Mismatch{Rule: i, Peer: !c.allowsPeer(p, r, peer), Port: !c.allowsPort(r, f)})
+	}
+	return out
 }
 
 // isolatable returns the pod that policies can select: one that runs, in a network of its own.

@@ -33,11 +33,17 @@ func rules(p *networkingv1.NetworkPolicy, direction networkingv1.PolicyType) []r
 
 // allows: "traffic must match both ports and from" (or to). A list that is "empty or missing" matches everything.
 func (c *Cluster) allows(p *networkingv1.NetworkPolicy, r rule, peer End, f Flow) bool {
-	ports := len(r.ports) == 0 || slices.ContainsFunc(r.ports, func(port networkingv1.NetworkPolicyPort) bool { return c.matchesPort(port, f) })
-	peers := len(r.peers) == 0 || slices.ContainsFunc(r.peers, func(from networkingv1.NetworkPolicyPeer) bool {
+	return c.allowsPort(r, f) && c.allowsPeer(p, r, peer)
+}
+
+func (c *Cluster) allowsPort(r rule, f Flow) bool {
+	return len(r.ports) == 0 || slices.ContainsFunc(r.ports, func(port networkingv1.NetworkPolicyPort) bool { return c.matchesPort(port, f) })
+}
+
+func (c *Cluster) allowsPeer(p *networkingv1.NetworkPolicy, r rule, peer End) bool {
+	return len(r.peers) == 0 || slices.ContainsFunc(r.peers, func(from networkingv1.NetworkPolicyPeer) bool {
 		return c.matchesPeer(p.Namespace, from, peer)
 	})
-	return ports && peers
 }
 
 // matchesPort: "traffic on the specified protocol AND port". A name means the port that the destination pod calls so, a
