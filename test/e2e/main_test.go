@@ -83,6 +83,7 @@ func scenarios() []scenario {
 		{name: "ExternalServices", run: testExternalServices, limit: 8 * time.Minute},
 		{name: "ServiceChurn", run: testServiceChurn, limit: 6 * time.Minute, only: []plan.Family{plan.Dual}},
 		{name: "Policies", run: testPolicies, limit: 8 * time.Minute},
+		{name: "KubectlOVN", run: testKubectlOVN},
 		{name: "Spoofing", run: testSpoofing, limit: 4 * time.Minute},
 		{name: "HostileObjects", run: testHostileObjects, limit: 4 * time.Minute},
 		{name: "Storm", run: testStorm, limit: 4 * time.Minute, only: []plan.Family{plan.Dual}},

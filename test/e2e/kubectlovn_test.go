@@ -1,0 +1,245 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/yaml"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/test/e2e/traffic"
+	"github.com/ovnkube/ovnkube/test/lab/plan"
+)
+
+// tracedPort is where the scenario's servers answer; the network policies are about it and the next.
+const tracedPort = 5000
+
+// kubectlOVN is the scenario of the plugin: what it says is held against packets.
+type kubectlOVN struct {
+	*env
+	places map[string]traffic.Place
+}
+
+func testKubectlOVN(e *env) {
+	near, far := e.Nodes()[0], e.Nodes()[1]
+	app := func(p *corev1.Pod) { p.Labels["app"] = p.Name }
+	pods := []*corev1.Pod{
+		newPod(e.ns, "server", onNode(far), pausing, app, labelled("served")), newPod(e.ns, "friend", onNode(near), pausing, app),
+		newPod(e.ns, "stranger", onNode(far), pausing, app), newPod(e.ns, "quiet", onNode(near), pausing, app),
+	}
+	k := kubectlOVN{env: e, places: map[string]traffic.Place{"node/" + near: e.machine(near), "node/" + far: e.machine(far), "outside": e.machine(plan.Outside)}}
+	for i, place := range e.startAll(pods...) {
+		k.places[pods[i].Name] = place
+	}
+	for _, server := range []string{"server", "outside", "stranger"} {
+		for _, a := range k.places[server].Addresses {
+			for _, port := range []uint16{tracedPort, tracedPort + 1} {
+				echo, err := traffic.ServeEcho(k.places[server], netip.AddrPortFrom(a, port))
+				e.must(err)
+				e.Cleanup(echo.Close)
+			}
+		}
+	}
+	e.service("served", func(s *corev1.Service) {
+		for i := range s.Spec.Ports {
+			s.Spec.Ports[i].TargetPort = intstr.FromInt32(tracedPort)
+		}
+	})
+	e.service("nobody")
+	k.policy("only-friend", `{podSelector: {matchLabels: {app: server}}, ingress: [{from: [{podSelector: {matchLabels: {app: friend}}}], ports: [{port: 5000}, {port: 5000, protocol: UDP}]}]}`)
+	k.policy("no-egress", `{podSelector: {matchLabels: {app: quiet}}, policyTypes: [Egress]}`)
+	k.settle()
+	k.compare()
+	k.explains()
+	k.inPods(near)
+}
+
+func (k kubectlOVN) policy(name, spec string) {
+	k.Helper()
+	p := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: k.ns, Name: name}}
+	k.must(yaml.UnmarshalStrict([]byte(spec), &p.Spec))
+	_, err := k.client.NetworkingV1().NetworkPolicies(k.ns).Create(k.ctx, p, metav1.CreateOptions{})
+	k.must(err)
+}
+
+// run runs the plugin beside the databases.
+func (k kubectlOVN) run(args ...string) (string, int) {
+	k.Helper()
+	out, err := k.Exec(k.ctx, plan.ControlPlane, append([]string{"kubectl", "ovn"}, args...)...)
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() < 0) {
+		k.Fatalf("kubectl ovn %v: %v", args, err)
+	}
+	if err != nil && out == "" {
+		k.Logf("kubectl ovn %v: %v", args, err)
+	}
+	code := 0
+	if exit != nil {
+		code = exit.ExitCode()
+	}
+	return out, code
+}
+
+// settle waits until OVN has the policies, on all nodes.
+func (k kubectlOVN) settle() {
+	k.Helper()
+	k.eventually(20*time.Second, func() error {
+		out, _ := k.run("list", "policies", "-n", k.ns, "-o", "json")
+		var list []struct {
+			Name     string
+			Pods     int
+			Problems []string
+		}
+		if err := json.Unmarshal([]byte(out), &list); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		in := 0
+		for _, p := range list {
+			if p.Pods == 1 && len(p.Problems) == 0 {
+				in++
+			}
+		}
+		if in != 2 {
+			return fmt.Errorf("2 policies should be in effect on a pod each: %s", out)
+		}
+		return nil
+	})
+	if out, code := k.run("nbctl", "--", "--wait=hv", "sync"); code != 0 {
+		k.Fatalf("wait for the nodes: %s", out)
+	}
+}
+
+// compare holds what trace says against packets.
+func (k kubectlOVN) compare() {
+	k.Helper()
+	for _, c := range []struct {
+		from, to, protocol string
+		port               uint16
+		// verdict is a part of it.
+		verdict string
+	}{
+		{"friend", "server", tcp, tracedPort, "allowed: arrives at pod NS/server"},
+		{"friend", "server", udp, tracedPort, "allowed: arrives"},
+		{"friend", "server", tcp, tracedPort + 1, "dropped by NetworkPolicy NS/only-friend (ingress rule 0 does not allow tcp/5001)"},
+		{"stranger", "server", tcp, tracedPort, "dropped by NetworkPolicy NS/only-friend (ingress rule 0 does not allow from NS/stranger)"},
+		{"quiet", "stranger", udp, tracedPort, "dropped by NetworkPolicy NS/no-egress (it has no egress rules)"},
+		{"quiet", "outside", tcp, tracedPort, "dropped by NetworkPolicy NS/no-egress"},
+		{"friend", "stranger", udp, tracedPort + 1, "allowed: arrives"},
+		{"friend", "service/served", tcp, servicePort, "allowed: arrives at pod NS/server"},
+		{"friend", "service/served", udp, servicePort, "allowed: arrives"},
+		{"stranger", "service/served", tcp, servicePort, "dropped by NetworkPolicy NS/only-friend"},
+		{"friend", "service/nobody", tcp, servicePort, "rejected: service NS/nobody has no endpoint"},
+		{"friend", "outside", tcp, tracedPort, "allowed: leaves"},
+		{"node/" + k.Nodes()[1], "server", tcp, tracedPort + 1, "allowed: arrives"},
+		{"node/" + k.Nodes()[0], "server", tcp, tracedPort, "dropped by NetworkPolicy NS/only-friend"},
+		{"node/" + k.Nodes()[1], "stranger", tcp, tracedPort, "allowed: arrives"},
+	} {
+		for _, is4 := range k.families() {
+			to := k.address(c.to, is4)
+			at, named := netip.AddrPortFrom(to, c.port), fmt.Sprintf("%s:%d", c.to, c.port)
+			if c.to == "outside" {
+				named = at.String()
+			}
+			args := []string{"trace", c.from, named, "-n", k.ns, "--protocol", c.protocol}
+			if !is4 {
+				args = append(args, "-6")
+			}
+			out, code := k.run(args...)
+			lines := strings.Split(strings.TrimSpace(out), "\n")
+			if want := strings.ReplaceAll(c.verdict, "NS", k.ns); !strings.Contains(lines[len(lines)-1], want) {
+				k.Errorf("kubectl ovn %v: want %q in the verdict:\n%s", args, want, out)
+			}
+			if reached := k.reaches(c.from, c.protocol, at); reached != (code == 0) {
+				k.Errorf("kubectl ovn %v: exit code %d, but a packet to %s arrives: %v\n%s", args, code, at, reached, out)
+			}
+		}
+	}
+}
+
+func (k kubectlOVN) address(name string, is4 bool) netip.Addr {
+	k.Helper()
+	if service, ok := strings.CutPrefix(name, "service/"); ok {
+		s, err := k.client.CoreV1().Services(k.ns).Get(k.ctx, service, metav1.GetOptions{})
+		k.must(err)
+		return clusterIP(s, is4)
+	}
+	return k.places[name].Address(is4)
+}
+
+// reaches tells whether a packet comes back, one of some tries.
+func (k kubectlOVN) reaches(from, protocol string, to netip.AddrPort) bool {
+	for range 3 {
+		ctx, cancel := context.WithTimeout(k.ctx, time.Second)
+		err := traffic.EchoOnce(ctx, k.places[from], protocol, to, 10)
+		cancel()
+		if err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// explains looks whether objects lead to rows, and rows to objects.
+func (k kubectlOVN) explains() {
+	k.Helper()
+	for object, rows := range map[string][]string{
+		"pod/server": {names.PodLogicalPort(k.ns, "server"), names.IsolationPortGroup(k.ns, true)}, "service/served": {names.ServiceLoadBalancer(k.ns, "served", "TCP", "")},
+		"networkpolicy/only-friend": {"NP:" + k.ns + ":only-friend:Ingress:0", names.IsolationPortGroup(k.ns, true)}, "node/" + k.Nodes()[0]: {names.GatewayRouter(k.Nodes()[0])},
+	} {
+		out, code := k.run("explain", object, "-n", k.ns)
+		for _, row := range rows {
+			if code != 0 || !strings.Contains(out, row) {
+				k.Errorf("explain %s (exit code %d) lacks %s:\n%s", object, code, row, out)
+			}
+		}
+	}
+	uuid, _ := k.run("nbctl", "--", "--bare", "--columns=_uuid", "find", "Logical_Switch_Port", "name="+names.PodLogicalPort(k.ns, "server"))
+	if out, _ := k.run("explain", strings.TrimSpace(uuid)); !strings.Contains(out, "Pod/"+k.ns+"/server") {
+		k.Errorf("explain %s does not lead to the pod:\n%s", uuid, out)
+	}
+}
+
+// inPods runs a program of Open vSwitch by way of the API server and a pod, as where the components are pods.
+func (k kubectlOVN) inPods(node string) {
+	k.Helper()
+	in := &env{T: k.T, lab: k.lab, ctx: k.ctx, ns: names.Namespace}
+	tools := newPod(names.Namespace, "tools", onNode(node), func(p *corev1.Pod) {
+		p.Spec.HostNetwork, p.Labels = true, map[string]string{names.PodLabel: names.NodePods}
+		c := &p.Spec.Containers[0]
+		c.Name, c.Command, c.Args, c.ReadinessProbe = names.ControllerContainer, []string{"/usr/bin/sleep", "3600"}, nil, nil
+		for name, path := range map[string]string{"usr": "/usr", "bin": "/bin", "lib": "/lib", "lib64": "/lib64", "run": "/run/openvswitch"} {
+			source := path
+			if name != "run" {
+				source = strings.Replace("/usr"+path, "/usr/usr", "/usr", 1)
+			}
+			p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: source}}})
+			target := path
+			if name == "run" {
+				target = "/var/run/openvswitch"
+			}
+			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: target})
+		}
+	})
+	in.create(tools)
+	defer in.delete(20*time.Second, "tools")
+	in.ready(30*time.Second, "tools")
+	out, code := k.run("--access", "pods", "vsctl", node, "--", "list-br")
+	if code != 0 || strings.TrimSpace(out) != names.ExternalBridge+"\n"+names.IntegrationBridge {
+		k.Errorf("bridges of %s, by way of a pod (exit code %d): %q", node, code, out)
+	}
+	if _, code := k.run("--access", "pods", "vsctl", node, "--", "br-exists", "nosuch"); code != 2 {
+		k.Errorf("exit code %d of br-exists in a pod, want ovs-vsctl's own, 2", code)
+	}
+}
