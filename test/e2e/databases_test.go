@@ -27,6 +27,7 @@ func TestDatabases(t *testing.T) {
 		{name: "Access", run: testSouthboundAccess},
 		{name: "Leaders", run: testDatabaseLeaders, limit: 5 * time.Minute},
 		{name: "Frozen", run: testDatabasesFrozen, limit: 4 * time.Minute},
+		{name: "Authorities", run: testAuthoritiesReplaced, limit: 7 * time.Minute},
 		{name: "AllLost", run: testDatabasesLost, limit: 5 * time.Minute},
 	} {
 		c.runScenario(t, s)
@@ -41,15 +42,25 @@ func runDir(n int) string {
 	return fmt.Sprintf("/run/ovn/%d", n)
 }
 
+// databaseStatus is what the n-th member says of itself, nothing if it says nothing.
+func (e *env) databaseStatus(kind string, n int) (s struct {
+	Role string
+	Term int
+}) {
+	out, err := e.Exec(e.ctx, plan.ControlPlane, "ovnkube", "db", "status", kind, "-o", "json", "--run-dir", runDir(n))
+	if err == nil {
+		_ = json.Unmarshal([]byte(out), &s)
+	}
+	return s
+}
+
 // databaseLeader returns the member that leads, from 1.
 func (e *env) databaseLeader(kind string) int {
 	e.Helper()
 	leader := 0
 	e.eventually(30*time.Second, func() error {
 		for n := 1; n <= databaseMembers; n++ {
-			out, err := e.Exec(e.ctx, plan.ControlPlane, "ovnkube", "db", "status", kind, "-o", "json", "--run-dir", runDir(n))
-			var s struct{ Role, Status string }
-			if err == nil && json.Unmarshal([]byte(out), &s) == nil && s.Role == "leader" {
+			if e.databaseStatus(kind, n).Role == "leader" {
 				leader = n
 				return nil
 			}

@@ -289,17 +289,21 @@ func (e *env) checkStrangers(node string) {
 	}
 }
 
+// southboundConnections is how often a node's ovn-controller has connected to the southbound database.
+func (e *env) southboundConnections(node string) int {
+	e.Helper()
+	log, err := os.ReadFile(e.LogFile(node, plan.OVNController))
+	e.must(err)
+	return strings.Count(string(log), "|reconnect|INFO|"+e.Southbound()+": connected")
+}
+
 // testRotation: a certificate that is missing is replaced, and nobody loses a connection over it.
 func testRotation(e *env) {
 	node := e.Nodes()[0]
 	file := e.path(node, pkiDir+names.NodeCertificateFile)
 	before, err := os.ReadFile(file)
 	e.must(err)
-	connections := func() int {
-		log, err := os.ReadFile(e.LogFile(node, plan.OVNController))
-		e.must(err)
-		return strings.Count(string(log), "|reconnect|INFO|"+e.Southbound()+": connected")
-	}
+	connections := func() int { return e.southboundConnections(node) }
 	connected := func() error {
 		if s := e.on(node, "ovn-appctl", "-t", "ovn-controller", "connection-status"); s != "connected" {
 			return fmt.Errorf("ovn-controller is %s", s)
