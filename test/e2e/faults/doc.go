@@ -1,7 +1,7 @@
 // Package faults breaks a lab while traffic flows, one part at a time and then at random, and says what that cost: packets,
 // connections, time. Its tests carry the build tag e2e and need root:
 //
-//	make faults                              all faults, then random ones
+//	make faults                              all faults, then random ones; and those of databases of three members
 //	go test -tags e2e -run 'TestFaults/.*vswitchd' ./e2e/faults -args -full
 //
 // Without -full it runs the few that are part of make e2e. A fault that must cost nothing is tried again when something was lost: on a busy machine

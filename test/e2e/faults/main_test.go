@@ -53,6 +53,9 @@ func TestMain(m *testing.M) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	run.ctx = ctx
+	if run.table != "" {
+		_ = os.Remove(run.table) // each test adds its own
+	}
 	os.Exit(m.Run())
 }
 
@@ -84,8 +87,8 @@ func (o *options) context(t *testing.T) context.Context {
 	return ctx
 }
 
-// bringUp returns a lab with two nodes and two masters.
-func bringUp(ctx context.Context, t *testing.T) *cluster.Lab {
+// bringUp returns a lab with two nodes and two masters, and what o says besides.
+func bringUp(ctx context.Context, t *testing.T, o cluster.Options) *cluster.Lab {
 	t.Helper()
 	down := func() {
 		ctx, cancel := context.WithTimeout(context.Background(), reserve)
@@ -101,9 +104,11 @@ func bringUp(ctx context.Context, t *testing.T) *cluster.Lab {
 		t.Cleanup(down)
 	}
 	var steps bytes.Buffer
-	l, err := cluster.Up(ctx, cluster.Options{
-		Name: run.prefix, Nodes: 2, Family: run.family, Standby: true, BinDir: run.bin, OVNRoot: run.ovnRoot, Out: &steps,
-	})
+	o.Name, o.Nodes, o.Family, o.Standby, o.OVNRoot, o.Out = run.prefix, 2, run.family, true, run.ovnRoot, &steps
+	if o.BinDir == "" {
+		o.BinDir = run.bin
+	}
+	l, err := cluster.Up(ctx, o)
 	if err != nil {
 		t.Fatalf("bring up lab %s: %v\n%s", run.prefix, err, steps.String())
 	}
@@ -113,17 +118,8 @@ func bringUp(ctx context.Context, t *testing.T) *cluster.Lab {
 // TestFaults brings each fault about while probes run, then faults at random while the cluster changes.
 func TestFaults(t *testing.T) {
 	ctx := run.context(t)
-	h := newHarness(ctx, t, bringUp(ctx, t))
-	var rows []row
-	for _, f := range table() {
-		if !run.full && !f.short || ctx.Err() != nil {
-			continue
-		}
-		t.Run(f.name, func(t *testing.T) {
-			rows = append(rows, h.try(t, f))
-		})
-	}
-	report(t, rows)
+	h := newHarness(ctx, t, bringUp(ctx, t, cluster.Options{}))
+	report(t, "One fault at a time", h.tryAll(t, table()))
 	if run.random > 0 { // What comes at random is for those who look at it afterwards.
 		t.Run("Random", h.randomly)
 	}

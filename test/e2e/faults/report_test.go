@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -33,12 +34,15 @@ func (r row) String() string {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
 
-// report shows the table, and writes it where the flag says.
-func report(t *testing.T, rows []row) {
+// report shows a table, and adds it to the file that the flag names.
+func report(t *testing.T, title string, rows []row) {
+	if len(rows) == 0 {
+		return
+	}
 	var b strings.Builder
 	load, _ := os.ReadFile("/proc/loadavg")
-	fmt.Fprintf(&b, "%s, %s, %d processors, load %s; 5 ways, each with 4 kinds of requests, %d a second of each.\n\n%s",
-		time.Now().Format(time.DateOnly), run.family, runtime.NumCPU(), strings.Join(strings.Fields(string(load))[:3], " "), run.rate, heading)
+	fmt.Fprintf(&b, "## %s\n\n%s, %s, %d processors, load %s; 5 ways, each with 4 kinds of requests, %d a second of each.\n\n%s",
+		title, time.Now().Format(time.DateOnly), run.family, runtime.NumCPU(), strings.Join(strings.Fields(string(load))[:3], " "), run.rate, heading)
 	for _, r := range rows {
 		fmt.Fprintln(&b, r)
 	}
@@ -46,7 +50,8 @@ func report(t *testing.T, rows []row) {
 	if run.table == "" {
 		return
 	}
-	if err := os.WriteFile(run.table, []byte(b.String()), 0o644); err != nil {
-		t.Error(err)
-	}
+	f, err := os.OpenFile(run.table, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	must(t, err)
+	_, err = fmt.Fprintln(f, b.String())
+	must(t, errors.Join(err, f.Close()))
 }

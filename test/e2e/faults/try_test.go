@@ -52,6 +52,17 @@ type row struct {
 	fromHeal       bool
 }
 
+// tryAll brings one fault after the other about.
+func (h *harness) tryAll(t *testing.T, faults []fault) (rows []row) {
+	for _, f := range faults {
+		if !run.full && !f.short || h.ctx.Err() != nil {
+			continue
+		}
+		t.Run(f.name, func(t *testing.T) { rows = append(rows, h.try(t, f)) })
+	}
+	return rows
+}
+
 // try brings a fault about under traffic, and then once more without, to see how long a new pod takes.
 func (h *harness) try(t *testing.T, f fault) row {
 	ctx := h.ctx
