@@ -64,6 +64,7 @@ func testKubectlOVN(e *env) {
 	k.compare()
 	k.explains()
 	k.inPods(near)
+	k.status(far)
 }
 
 func (k kubectlOVN) policy(name, spec string) {
@@ -241,5 +242,30 @@ func (k kubectlOVN) inPods(node string) {
 	}
 	if _, code := k.run("--access", "pods", "vsctl", node, "--", "br-exists", "nosuch"); code != 2 {
 		k.Errorf("exit code %d of br-exists in a pod, want ovs-vsctl's own, 2", code)
+	}
+}
+
+// status tells what is wrong by its exit code, and by name.
+func (k kubectlOVN) status(node string) {
+	k.Helper()
+	if out, code := k.run("status", "--wait", "--timeout", "30s"); code != 0 {
+		k.Errorf("exit code %d:\n%s", code, out)
+	}
+	for _, c := range []struct {
+		component, machine string
+		code               int
+		says               string
+	}{
+		{plan.OVNController, node, 2, node + ": ovn-controller is"},
+		{plan.Northd, plan.ControlPlane, 3, "northd"},
+	} {
+		start := k.stopped(c.component, c.machine)
+		if out, code := k.run("status"); code != c.code || !strings.Contains(out, c.says) {
+			k.Errorf("without %s on %s: exit code %d, want %d and %q:\n%s", c.component, c.machine, code, c.code, c.says, out)
+		}
+		start()
+		if out, code := k.run("status", "--wait", "--timeout", "30s", "--verbose"); code != 0 {
+			k.Errorf("with %s on %s again: exit code %d:\n%s", c.component, c.machine, code, out)
+		}
 	}
 }

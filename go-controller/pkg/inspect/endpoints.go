@@ -36,16 +36,29 @@ type Endpoint struct {
 	Isolated []string `json:"isolated,omitempty"`
 }
 
-// States of endpoints.
+// StateReady says that an endpoint is connected, or that a node has all that it needs.
+const StateReady = "ready"
+
+// Other states of endpoints.
 const (
-	stateReady        = "ready"
 	stateNotConnected = "not connected"
 	stateNoPort       = "no port"
 	stateNoPod        = "no pod"
 )
 
-// Endpoints lists the pods that have, or should have, an address of the cluster's network.
+// Endpoints shows EndpointList.
 func (v *View) Endpoints() output.Result {
+	list := v.EndpointList()
+	r := output.Result{Object: orEmpty(list), Columns: []output.Column{{Name: "NAMESPACE"}, {Name: "POD"}, {Name: "NODE"}, {Name: "ADDRESSES"}, {Name: "STATE"},
+		{Name: "ISOLATED"}, {Name: "PORT", Wide: true}}}
+	for _, e := range list {
+		r.Rows = append(r.Rows, []string{e.Namespace, e.Pod, dash(e.Node), dash(strings.Join(e.Addresses, ",")), e.State, dash(strings.Join(e.Isolated, ",")), dash(e.Port)})
+	}
+	return r
+}
+
+// EndpointList lists the pods that have, or should have, an address of the cluster's network.
+func (v *View) EndpointList() []Endpoint {
 	byPort := map[string]*nbdb.LogicalSwitchPort{}
 	groups := map[string][]string{} // of a port, by its UUID
 	for _, p := range database.Rows[nbdb.LogicalSwitchPort](v.NB, nbdb.LogicalSwitchPortTable) {
@@ -79,12 +92,7 @@ func (v *View) Endpoints() output.Result {
 	slices.SortFunc(list, func(a, b Endpoint) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Pod, b.Pod))
 	})
-	r := output.Result{Object: orEmpty(list), Columns: []output.Column{{Name: "NAMESPACE"}, {Name: "POD"}, {Name: "NODE"}, {Name: "ADDRESSES"}, {Name: "STATE"},
-		{Name: "ISOLATED"}, {Name: "PORT", Wide: true}}}
-	for _, e := range list {
-		r.Rows = append(r.Rows, []string{e.Namespace, e.Pod, dash(e.Node), dash(strings.Join(e.Addresses, ",")), e.State, dash(strings.Join(e.Isolated, ",")), dash(e.Port)})
-	}
-	return r
+	return list
 }
 
 func endpoint(namespace, pod, node string, port *nbdb.LogicalSwitchPort, groups map[string][]string) Endpoint {
@@ -97,7 +105,7 @@ func endpoint(namespace, pod, node string, port *nbdb.LogicalSwitchPort, groups 
 		e.Addresses = append(e.Addresses, a.String())
 	}
 	if port.Up != nil && *port.Up {
-		e.State = stateReady
+		e.State = StateReady
 	}
 	for _, ingress := range []bool{true, false} {
 		if slices.Contains(groups[port.UUID], names.IsolationPortGroup(namespace, ingress)) {

@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,9 +10,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube/annotations"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
-	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
-	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/policy"
 )
 
 // Node is a node as the network has it.
@@ -30,13 +27,13 @@ type Node struct {
 	Missing []string `json:"missing,omitempty"`
 }
 
-// Nodes lists nodes.
+// Nodes shows NodeList.
 func (v *View) Nodes() output.Result {
-	list := v.nodes()
+	list := v.NodeList()
 	r := output.Result{Object: orEmpty(list), Columns: []output.Column{{Name: "NODE"}, {Name: "SUBNETS"}, {Name: "ADDRESSES"}, {Name: "GATEWAY"}, {Name: "PODS"}, {Name: "STATE"},
 		{Name: "CHASSIS", Wide: true}}}
 	for _, n := range list {
-		state := stateReady
+		state := StateReady
 		if len(n.Missing) > 0 {
 			state = "no " + strings.Join(n.Missing, ", no ")
 		}
@@ -45,7 +42,8 @@ func (v *View) Nodes() output.Result {
 	return r
 }
 
-func (v *View) nodes() []Node {
+// NodeList lists nodes.
+func (v *View) NodeList() []Node {
 	switches, routers := map[string]*nbdb.LogicalSwitch{}, map[string]bool{}
 	for _, s := range database.Rows[nbdb.LogicalSwitch](v.NB, nbdb.LogicalSwitchTable) {
 		switches[s.Name] = s
@@ -97,59 +95,4 @@ func countPods(s *nbdb.LogicalSwitch, ports map[string]*nbdb.LogicalSwitchPort) 
 		}
 	}
 	return count
-}
-
-// Policy is a NetworkPolicy as the network has it.
-type Policy struct {
-	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
-	// Isolates are the directions in which it does: Ingress, Egress.
-	Isolates []string `json:"isolates"`
-	// Pods counts those that it is in effect on, ACLs those that its rules have become.
-	Pods int `json:"pods"`
-	ACLs int `json:"acls"`
-	// PortGroup is that of its pods.
-	PortGroup string `json:"portGroup"`
-	// Problems say what of it makes no sense, and what is not in the database.
-	Problems []string `json:"problems,omitempty"`
-}
-
-// Policies lists network policies.
-func (v *View) Policies() output.Result {
-	groups := map[string]*nbdb.PortGroup{}
-	for _, g := range database.Rows[nbdb.PortGroup](v.NB, nbdb.PortGroupTable) {
-		groups[g.Name] = g
-	}
-	acls := map[nbstate.Owner]int{}
-	for _, r := range v.NB.All(func(r *database.Row) bool { return r.Table == nbdb.ACLTable }) {
-		acls[r.Owner]++
-	}
-	var list []Policy
-	for i := range v.Objects.Policies {
-		parsed := policy.Parse(kube.NewNetworkPolicy(&v.Objects.Policies[i]))
-		if !v.shows(parsed.Namespace) {
-			continue
-		}
-		p := Policy{Namespace: parsed.Namespace, Name: parsed.Name, PortGroup: policy.GroupName(parsed.Pods), Problems: parsed.Problems}
-		p.ACLs = acls[nbstate.Owner{Kind: names.OwnerNetworkPolicy, Name: names.ObjectName(p.Namespace, p.Name)}]
-		for _, ingress := range []bool{true, false} {
-			if ingress && parsed.Ingress || !ingress && parsed.Egress {
-				p.Isolates = append(p.Isolates, direction(ingress))
-			}
-		}
-		if g := groups[p.PortGroup]; g != nil {
-			p.Pods = len(g.Ports)
-		} else {
-			p.Problems = append(p.Problems, "not in the northbound database")
-		}
-		list = append(list, p)
-	}
-	slices.SortFunc(list, func(a, b Policy) int {
-		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
-	})
-	r := output.Result{Object: orEmpty(list), Columns: []output.Column{{Name: "NAMESPACE"}, {Name: "POLICY"}, {Name: "ISOLATES"}, {Name: "PODS"}, {Name: "ACLS"}, {Name: "PROBLEMS"}, {Name: "GROUP", Wide: true}}}
-	for _, p := range list {
-		r.Rows = append(r.Rows, []string{p.Namespace, p.Name, strings.Join(p.Isolates, ","), strconv.Itoa(p.Pods), strconv.Itoa(p.ACLs), dash(strings.Join(p.Problems, "; ")), p.PortGroup})
-	}
-	return r
 }

@@ -7,7 +7,9 @@ import (
 	_ "embed" // for the files
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -38,14 +40,26 @@ type Access struct {
 	// Answers are the outputs of other commands, by the command's words with spaces between, or by a part of them.
 	Answers map[string]string
 	// Ran are these commands, each with its place.
-	Ran []string
+	Ran     []string
+	changes map[string]map[string]json.RawMessage
+}
+
+// Change gives a column of all rows of a northbound table another value.
+func (a *Access) Change(table, column string, value int) {
+	if a.changes == nil {
+		a.changes = map[string]map[string]json.RawMessage{}
+	}
+	if a.changes[table] == nil {
+		a.changes[table] = map[string]json.RawMessage{}
+	}
+	a.changes[table][column] = json.RawMessage(strconv.Itoa(value))
 }
 
 // Run answers a command.
 func (a *Access) Run(_ context.Context, at access.Place, streams access.Streams, argv ...string) error {
 	line := strings.Join(argv, " ")
 	if strings.Contains(line, "ovsdb-client") && strings.Contains(line, "query") && !strings.Contains(line, `["_Server"`) {
-		return answer(at, argv[len(argv)-1], streams)
+		return a.answer(at, argv[len(argv)-1], streams)
 	}
 	a.Ran = append(a.Ran, at.String()+": "+line)
 	for part, text := range a.Answers {
@@ -58,7 +72,7 @@ func (a *Access) Run(_ context.Context, at access.Place, streams access.Streams,
 }
 
 // answer selects whole tables. Columns that are not in the files have their defaults.
-func answer(at access.Place, transaction string, streams access.Streams) error {
+func (a *Access) answer(at access.Place, transaction string, streams access.Streams) error {
 	content := northbound
 	if at.Database == "sb" {
 		content = southbound
@@ -82,6 +96,7 @@ func answer(at access.Place, transaction string, streams access.Streams) error {
 		}
 		rows := []map[string]json.RawMessage{}
 		for _, row := range tables[op.Table] {
+			maps.Copy(row, a.changes[op.Table])
 			selected := map[string]json.RawMessage{}
 			for column, value := range row {
 				if slices.Contains(op.Columns, column) {

@@ -1,0 +1,153 @@
+// Package status tells on one screen whether the network is well, and if not what to do next.
+package status
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/access"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/database"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovndb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/sbdb"
+)
+
+// State is how well a part is.
+type State string
+
+// States, from good to bad.
+const (
+	OK State = "ok"
+	// Degraded: what there is works, but something is lacking.
+	Degraded State = "degraded"
+	// Failed: changes do not reach the network, or packets their destinations.
+	Failed State = "failed"
+)
+
+func (s State) rank() int {
+	switch s {
+	case OK:
+		return 0
+	case Degraded:
+		return 1
+	}
+	return 2
+}
+
+// Finding is what is known of a part.
+type Finding struct {
+	Part   string `json:"part"`
+	State  State  `json:"state"`
+	Detail string `json:"detail"`
+	// Next is what to do; empty when all is well.
+	Next string `json:"next,omitempty"`
+}
+
+// Report is the whole.
+type Report struct {
+	State    State     `json:"state"`
+	Findings []Finding `json:"findings"`
+	// Features are what is on or off, with the reason.
+	Features []Feature `json:"features"`
+	// Nodes are told with --verbose.
+	Nodes []Node `json:"nodes,omitempty"`
+}
+
+// Feature is something that a cluster has or has not.
+type Feature struct {
+	Name   string `json:"name"`
+	On     bool   `json:"on"`
+	Reason string `json:"reason"`
+}
+
+// Reader reads what the status is made of.
+type Reader struct {
+	Client kubernetes.Interface
+	Access access.Access
+	// Now is the time.
+	Now func() time.Time
+	// Passive leaves the number nb_cfg alone, so that nothing is written; what hangs is then seen only if somebody has asked before.
+	Passive bool
+}
+
+// confirmation is how long ovn-northd and all nodes may take to confirm that they have done all that is in the northbound database.
+const confirmation = 5 * time.Second
+
+// ask makes northd and all nodes confirm: ovn-nb(5), NB_Global, nb_cfg. Who has not shows by the number, so errors are of no interest here.
+func (r *Reader) ask(ctx context.Context) {
+	nb := ovndb.NB()
+	script := fmt.Sprintf(`exec ovn-nbctl --db="$db" --timeout=%d --wait=hv sync`, int(confirmation.Seconds()))
+	_, _ = access.Output(ctx, r.Access, access.Beside(nb), database.Shell(nb, script)...)
+}
+
+// facts are what is read.
+type facts struct {
+	view  inspect.View
+	sb    *database.Snapshot
+	lease *coordinationv1.Lease
+	now   time.Time
+}
+
+// Read looks once. Without the API server there is no report but an error; what else cannot be read is a finding.
+func (r *Reader) Read(ctx context.Context) (*Report, error) {
+	objects, err := inspect.ReadObjects(ctx, r.Client)
+	if err != nil {
+		return nil, err
+	}
+	f := &facts{view: inspect.View{Objects: objects}, now: r.Now()}
+	var report Report
+	f.lease, err = r.Client.CoordinationV1().Leases(names.MasterLeaseNamespace).Get(ctx, names.MasterLease, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		report.unreadable("master", err, "")
+	}
+	for _, k := range []ovndb.Kind{ovndb.NB(), ovndb.SB()} {
+		report.add(r.database(ctx, k))
+	}
+	if !r.Passive {
+		r.ask(ctx)
+	}
+	nb, err := database.Northbound(ctx, r.Access)
+	if err != nil {
+		report.conclude()
+		return &report, nil // The database's own finding says it.
+	}
+	f.view.NB = nb
+	if f.sb, err = database.Southbound(ctx, r.Access, sbdb.ChassisTable, sbdb.ChassisPrivateTable, sbdb.EncapTable, sbdb.SBGlobalTable, sbdb.ConnectionTable); err != nil {
+		report.conclude()
+		return &report, nil
+	}
+	report.Nodes = f.nodes()
+	report.add(f.master(), f.northd(), f.nodesFinding(report.Nodes), f.pods(), f.policies())
+	report.Features = f.features()
+	report.conclude()
+	return &report, nil
+}
+
+func (r *Report) add(findings ...Finding) { r.Findings = append(r.Findings, findings...) }
+
+func (r *Report) unreadable(part string, err error, next string) {
+	r.add(Finding{Part: part, State: Failed, Detail: firstLine(err.Error()), Next: next})
+}
+
+// conclude gives the whole the state of its worst part.
+func (r *Report) conclude() {
+	r.State = OK
+	for _, f := range r.Findings {
+		if f.State.rank() > r.State.rank() {
+			r.State = f.State
+		}
+	}
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return line
+}

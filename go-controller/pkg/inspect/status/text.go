@@ -1,0 +1,71 @@
+package status
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/output"
+)
+
+// Write writes the report: to people one screen, with nodes one by one if that is asked for; to programs all of it.
+func (r *Report) Write(p *output.Printer, verbose bool) error {
+	if !p.ForPeople() {
+		return p.Print(output.Result{Object: r})
+	}
+	findings := output.Result{Columns: []output.Column{{Name: "PART"}, {Name: "STATE"}, {Name: "DETAIL"}, {Name: "NEXT STEP"}}}
+	for _, f := range r.Findings {
+		findings.Rows = append(findings.Rows, []string{f.Part, paint(p, f.State), f.Detail, f.Next})
+	}
+	if err := p.Print(findings); err != nil {
+		return err
+	}
+	if verbose {
+		if err := r.writeDetails(p); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(p.Out, "\nThe network is %s.\n", paint(p, r.State))
+	return err
+}
+
+func (r *Report) writeDetails(p *output.Printer) error {
+	nodes := output.Result{Columns: []output.Column{{Name: "NODE"}, {Name: "STATE"}, {Name: "SUBNETS"}, {Name: "GATEWAY"}, {Name: "TUNNEL END"}, {Name: "LAG"}, {Name: "PODS"}}}
+	for i := range r.Nodes {
+		n := &r.Nodes[i]
+		state := string(OK)
+		if w := n.wrong(); w != "" {
+			state = p.Paint(output.Yellow, w)
+		}
+		nodes.Rows = append(nodes.Rows, []string{n.Name, state, strings.Join(n.Subnets, ","), n.GatewayMode, strings.Join(n.Tunnels, ","), fmt.Sprint(n.Lag), fmt.Sprint(n.Ports)})
+	}
+	features := output.Result{Columns: []output.Column{{Name: "FEATURE"}, {Name: "ON"}, {Name: "REASON"}}}
+	for _, f := range r.Features {
+		on := "no"
+		if f.On {
+			on = "yes"
+		}
+		features.Rows = append(features.Rows, []string{f.Name, on, f.Reason})
+	}
+	for _, table := range []output.Result{nodes, features} {
+		if len(table.Rows) == 0 {
+			continue
+		}
+		if _, err := fmt.Fprintln(p.Out); err != nil {
+			return err
+		}
+		if err := p.Print(table); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func paint(p *output.Printer, s State) string {
+	switch s {
+	case OK:
+		return p.Paint(output.Green, string(s))
+	case Degraded:
+		return p.Paint(output.Yellow, string(s))
+	}
+	return p.Paint(output.Red, string(s))
+}
