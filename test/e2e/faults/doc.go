@@ -2,6 +2,7 @@
 // connections, time. Its tests carry the build tag e2e and need root:
 //
 //	make faults                              all faults, then random ones; and those of databases of three members
+//	make faults FAULTS='-previous DIR'       and upgrades from the executables in DIR
 //	go test -tags e2e -run 'TestFaults/.*vswitchd' ./e2e/faults -args -full
 //
 // Without -full it runs the few that are part of make e2e. A fault that must cost nothing is tried again when something was lost: on a busy machine

@@ -10,10 +10,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/ovnkube/ovnkube/test/lab/artifact"
 	"github.com/ovnkube/ovnkube/test/lab/cluster"
 	"github.com/ovnkube/ovnkube/test/lab/plan"
 )
@@ -23,11 +25,13 @@ type options struct {
 	full, keep     bool
 	prefix, bin    string
 	ovnRoot, table string
-	family         plan.Family
-	rate           int
-	random         time.Duration
-	seed           uint64
-	ctx            context.Context
+	// previous is a folder with an earlier version of the product's executables.
+	previous string
+	family   plan.Family
+	rate     int
+	random   time.Duration
+	seed     uint64
+	ctx      context.Context
 }
 
 // run is set once by TestMain.
@@ -39,6 +43,7 @@ func TestMain(m *testing.M) {
 	flag.StringVar(&run.prefix, "prefix", "faults", "the lab's name")
 	flag.StringVar(&run.bin, "bin", "", "folder with the product's executables (default: _output/bin)")
 	flag.StringVar(&run.ovnRoot, "ovn-root", "", "root file system to run Open vSwitch and OVN from, instead of the host's")
+	flag.StringVar(&run.previous, "previous", "", "folder with the executables of an earlier version, to upgrade from")
 	flag.StringVar(&run.table, "table", "", "file for the table, as Markdown")
 	flag.Func("family", "ipv4 (default), ipv6 or dual", func(s string) (err error) { run.family, err = plan.ParseFamily(s); return err })
 	flag.IntVar(&run.rate, "rate", 0, "requests a second of each probe (default: 50, with -full 100)")
@@ -72,6 +77,15 @@ func (o *options) complete() {
 	if o.seed == 0 {
 		o.seed = rand.Uint64()
 	}
+}
+
+// executables is the folder with the product's executables.
+func (o *options) executables() (string, error) {
+	if o.bin != "" {
+		return o.bin, nil
+	}
+	root, err := artifact.FindRoot()
+	return filepath.Join(root, "_output", "bin"), err
 }
 
 // reserve is kept of the test binary's time limit for taking the lab down.
