@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/netip"
@@ -16,7 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"k8s.io/klog/v2"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/health"
@@ -68,13 +66,11 @@ func (p *process) load(fs *pflag.FlagSet) error {
 	if err := config.Load(fs, os.Environ()); err != nil {
 		return err
 	}
-	var klogFlags flag.FlagSet
-	klog.InitFlags(&klogFlags)
-	return klogFlags.Set("v", strconv.Itoa(p.logLevel))
+	return health.SetVerbosity(p.logLevel)
 }
 
 func (p *process) run(ctx context.Context, registry prometheus.Gatherer, ready func() error, do func(context.Context) error) error {
-	return run(ctx, &health.Server{Address: p.bind, Metrics: registry, Ready: ready}, do)
+	return run(ctx, &health.Server{Address: p.bind, Metrics: registry, Ready: ready}, health.Debug{}, do)
 }
 
 func newDBRunCommand() *cobra.Command {

@@ -38,8 +38,11 @@ func newMasterCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		registerCertificates(registry, "ovnkube_master", func() []string {
+			return []string{cfg.Northbound.Certificate, cfg.Northbound.CACertificate, cfg.Southbound.Certificate, cfg.Southbound.CACertificate}
+		})
 		server := &health.Server{Address: cfg.MetricsBindAddress, Metrics: registry, Live: m.Live, Ready: m.Ready}
-		return run(cmd.Context(), server, func(ctx context.Context) error {
+		return run(cmd.Context(), server, health.Debug{Socket: cfg.DebugSocket}, func(ctx context.Context) error {
 			return withCertificates(ctx, cfg, client, managed, m.Run)
 		})
 	}

@@ -38,8 +38,12 @@ func newNodeCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		registerCertificates(registry, "ovnkube_node", func() []string {
+			files, _ := cfg.SouthboundTLS()
+			return []string{files.Certificate, files.CACertificate}
+		})
 		server := &health.Server{Address: cfg.MetricsBindAddress, Metrics: registry, Live: agent.Live, Ready: agent.Ready}
-		return run(cmd.Context(), server, agent.Run)
+		return run(cmd.Context(), server, health.Debug{Socket: cfg.DebugSocket}, agent.Run)
 	}
 	cmd.AddCommand(newCleanupCommand())
 	return cmd

@@ -2,18 +2,16 @@ package main
 
 import (
 	"context"
-	"flag"
 	"os"
-	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/klog/v2"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/health"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/telemetry"
 )
 
 // configuration is what config.Master and config.Node have in common for starting a process.
@@ -27,23 +25,31 @@ func load(cmd *cobra.Command, cfg configuration, common *config.Common) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	var klogFlags flag.FlagSet
-	klog.InitFlags(&klogFlags)
-	return klogFlags.Set("v", strconv.Itoa(common.LogLevel))
+	return health.SetVerbosity(common.LogLevel)
 }
 
 func newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registerProcess(registry)
 	return registry
 }
 
-// run runs the health server beside the process proper; the end of either ends both.
-func run(ctx context.Context, server *health.Server, process func(context.Context) error) error {
+// registerProcess registers what every process says about itself.
+func registerProcess(r prometheus.Registerer) {
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), telemetry.BuildInfo())
+}
+
+func registerCertificates(r prometheus.Registerer, prefix string, files func() []string) {
+	r.MustRegister(telemetry.Certificates(prefix, files))
+}
+
+// run runs the health server beside the process proper; the end of either ends both. debug may be its zero value.
+func run(ctx context.Context, server *health.Server, debug health.Debug, process func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error { debug.Run(ctx); return nil })
 	group.Go(func() error {
 		defer cancel()
 		return process(ctx)

@@ -44,6 +44,8 @@ type Common struct {
 	LogLevel int
 	// MetricsBindAddress serves /metrics, /livez and /readyz; empty means not at all.
 	MetricsBindAddress string
+	// DebugSocket is the unix socket that serves profiles and the log's verbosity; empty means none.
+	DebugSocket string
 	// ClusterSubnets are the pod address pools, at least one, of one or both families.
 	ClusterSubnets []ClusterSubnet
 	// ServiceCIDRs are the service networks, at most one a family.

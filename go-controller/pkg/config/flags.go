@@ -24,6 +24,7 @@ const (
 func AddMasterFlags(fs *pflag.FlagSet) *Master {
 	c := &Master{Identity: hostname()}
 	addCommonFlags(fs, &c.Common)
+	addDebugFlag(fs, &c.Common, names.MasterDebugSocket)
 	addDatabaseFlags(fs, "nb", "northbound", &c.Northbound)
 	addDatabaseFlags(fs, "sb", "southbound", &c.Southbound)
 	fs.StringVar(&c.Identity, "identity", c.Identity, "name of this replica in the leader election")
@@ -40,6 +41,7 @@ func AddMasterFlags(fs *pflag.FlagSet) *Master {
 func AddNodeFlags(fs *pflag.FlagSet) *Node {
 	c := &Node{}
 	addCommonFlags(fs, &c.Common)
+	addDebugFlag(fs, &c.Common, names.NodeDebugSocket)
 	fs.StringVar(&c.NodeName, "node-name", hostname(), "name of the Kubernetes Node this agent serves")
 	fs.Var(&endpointsValue{target: &c.SouthboundRemote}, "sb-address", "southbound database, or its relays, for ovn-controller: comma separated unix:, tcp: or ssl: endpoints")
 	fs.BoolVar(&c.MonitorAll, "monitor-all", true, "let ovn-controller read all of the southbound database: cheaper for the server, dearer for the node")
@@ -77,6 +79,10 @@ func addCommonFlags(fs *pflag.FlagSet, c *Common) {
 	fs.BoolVar(&c.NodePort, "nodeport", true, "make services reachable on the nodes' addresses")
 	c.ClusterSubnets = []ClusterSubnet{{Prefix: netip.MustParsePrefix("10.128.0.0/14"), HostPrefix: 23}}
 	c.ServiceCIDRs = []netip.Prefix{netip.MustParsePrefix("172.30.0.0/16")}
+}
+
+func addDebugFlag(fs *pflag.FlagSet, c *Common, socket string) {
+	fs.StringVar(&c.DebugSocket, "debug-socket", socket, "unix socket that serves profiles (/debug/pprof/) and the log's verbosity (/debug/flags/v) to root; empty: none")
 }
 
 func addDatabaseFlags(fs *pflag.FlagSet, prefix, name string, d *Database) {

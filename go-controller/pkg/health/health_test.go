@@ -24,6 +24,8 @@ func TestProbes(t *testing.T) {
 		{"/readyz", http.StatusServiceUnavailable, "northbound database: not connected"},
 		{"/metrics", http.StatusOK, "ovnkube_test_gauge 0"},
 		{"/elsewhere", http.StatusNotFound, ""},
+		{"/debug/pprof/", http.StatusNotFound, ""}, // not for the network
+		{"/debug/flags/v", http.StatusNotFound, ""},
 	} {
 		recorder := httptest.NewRecorder()
 		server.handler().ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodGet, c.path, nil))

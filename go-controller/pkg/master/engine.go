@@ -106,6 +106,8 @@ type engine struct {
 	hosts *hostAddresses
 	// firstSeen is when a pod could first have been served.
 	firstSeen sync.Map
+	// unwritten is when the first event came about services and policies (nbstate.Owner) that have not been handed in since.
+	unwritten sync.Map
 }
 
 // heldAddresses are freed when the database has reached a generation of their port's owner.
@@ -129,7 +131,7 @@ func newEngine(n network, d deps) *engine {
 	e.worker = kube.NewWorker("engine", d.metrics.queues, e.handle)
 	e.service = newServices(serviceOptions{
 		network: n, nodes: d.nodes, services: d.services, slices: d.slices, serviceCIDRs: d.serviceCIDRs, events: d.events, queues: d.metrics.queues,
-		set: e.set, remove: e.remove, looked: e.allLookedAt,
+		event: e.noteEvent, set: e.set, remove: e.remove, looked: e.allLookedAt,
 	})
 	e.policy = newPolicies(policyOptions{
 		source: d.policies, namespaceSource: d.namespaces, families: n.families(), logRate: n.aclLogRate,
@@ -158,6 +160,7 @@ func (e *engine) namespaceChanged(name string, _, _ *kube.Namespace) {
 }
 
 func (e *engine) policyChanged(name string, _, _ *kube.NetworkPolicy) {
+	e.noteEvent(policyOwner(name))
 	e.worker.Add(key{policyKey, name})
 }
 
@@ -228,7 +231,7 @@ func (e *engine) handle(_ context.Context, k key) error {
 
 // set hands rows to the store and remembers that an answer is due. It may be called from any goroutine.
 func (e *engine) set(owner nbstate.Owner, d nbstate.Desired) error {
-	return e.progress.expect(owner, func() (uint64, error) {
+	return e.progress.expect(owner, e.eventOf(owner), func() (uint64, error) {
 		before := e.store.Generation(owner)
 		if err := e.store.Set(owner, d); err != nil {
 			return 0, err
@@ -244,7 +247,7 @@ func (e *engine) set(owner nbstate.Owner, d nbstate.Desired) error {
 // there is nothing to wait for. It may be called from any goroutine.
 func (e *engine) remove(owner nbstate.Owner) uint64 {
 	var generation uint64
-	_ = e.progress.expect(owner, func() (uint64, error) {
+	_ = e.progress.expect(owner, e.eventOf(owner), func() (uint64, error) {
 		e.store.Delete(owner)
 		generation = e.store.Generation(owner)
 		return generation, nil
@@ -254,10 +257,13 @@ func (e *engine) remove(owner nbstate.Owner) uint64 {
 
 // result acts on a report of the reconciler.
 func (e *engine) result(r nbsync.Result) {
-	e.progress.answer(r.Owner, r.Generation)
+	since := e.progress.answer(r.Owner, r.Generation)
 	if r.Err != nil {
 		e.writeFailed(r)
 		return
+	}
+	if !since.IsZero() {
+		e.metrics.programming.WithLabelValues(r.Owner.Kind).Observe(time.Since(since).Seconds())
 	}
 	if h := e.held[r.Owner]; h != nil && r.Generation >= h.generation {
 		delete(e.held, r.Owner)

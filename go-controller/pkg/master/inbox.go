@@ -36,7 +36,11 @@ func (b *inbox) take() []nbsync.Result {
 const stalledAfter = 30 * time.Second
 
 // expectation is an answer that is due.
-type expectation struct{ generation, number uint64 }
+type expectation struct {
+	generation, number uint64
+	// since is when the first event came whose consequences are not yet in the database; zero where that is not measured.
+	since time.Time
+}
 
 // progress knows which answers of the reconciler are due, for readiness, and for policies that wait for what is written.
 type progress struct {
@@ -55,8 +59,8 @@ func (p *progress) settle() {
 }
 
 // expect makes a change and remembers that an answer is due for the generation that change returns, unless that is zero. No answer
-// is taken in between, whoever calls.
-func (p *progress) expect(owner nbstate.Owner, change func() (uint64, error)) error {
+// is taken in between, whoever calls. since is when the event came that led to the change, zero if there was none that is measured.
+func (p *progress) expect(owner nbstate.Owner, since time.Time, change func() (uint64, error)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	generation, err := change()
@@ -68,17 +72,24 @@ func (p *progress) expect(owner nbstate.Owner, change func() (uint64, error)) er
 		p.last = time.Now()
 	}
 	p.number++
-	p.due[owner] = expectation{generation, p.number}
+	if before, ok := p.due[owner]; ok && !before.since.IsZero() {
+		since = before.since
+	}
+	p.due[owner] = expectation{generation, p.number, since}
 	return nil
 }
 
-func (p *progress) answer(owner nbstate.Owner, generation uint64) {
+// answer takes an answer and returns since when nothing more than this was due for the owner: zero if more is, or it was not measured.
+func (p *progress) answer(owner nbstate.Owner, generation uint64) (since time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last = time.Now()
-	if generation >= p.due[owner].generation {
-		delete(p.due, owner)
+	due := p.due[owner]
+	if generation < due.generation {
+		return time.Time{}
 	}
+	delete(p.due, owner)
+	return due.since
 }
 
 // backlog is how many answers are due, and the number of the last expectation.

@@ -81,7 +81,7 @@ func (j *janitor) nodeGone(name string) {
 
 // run connects to the southbound database and works until ctx ends. The nodes must be known.
 func (j *janitor) run(ctx context.Context) error {
-	sb, err := connectChassis(ctx, j.database, j.worker.Add)
+	sb, err := connectChassis(ctx, j.database, j.metrics.databases, j.worker.Add)
 	if err != nil {
 		return retry.IgnoreEnd(ctx, err)
 	}

@@ -35,6 +35,8 @@ func (m *Master) connectNorthbound(ctx context.Context, connected chan<- struct{
 	if err != nil {
 		return nil, err
 	}
+	o.Observer = m.metrics.databases
+	watchConfiguration(&o)
 	o.OnConnect = func(uint64) {
 		select {
 		case connected <- struct{}{}:
@@ -78,7 +80,7 @@ func (l *leader) work(ctx context.Context) error {
 			events:  kube.NewRecorder(ctx, l.clients.Events, component),
 			metrics: m.metrics, nodeGone: janitor.nodeGone,
 		}, operation{
-			sync:   nbsync.Options{Controller: names.ControllerName, Fence: m.cfg.Identity, Registerer: m.options.Registerer},
+			sync:   nbsync.Options{Controller: names.ControllerName, Fence: m.cfg.Identity, Metrics: m.metrics.northbound},
 			listen: m.engine.Store,
 		})
 	})

@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,6 +70,11 @@ func New(cfg config.Master, o Options) (*Master, error) {
 	}
 	m.slices = kube.NewServiceSlices(m.endpointSlices) // Before other handlers of the same mirror.
 	m.connect()
+	if o.Registerer != nil {
+		if err := o.Registerer.Register(newConfiguration(m.global)); err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
+	}
 	return m, nil
 }
 

@@ -79,6 +79,7 @@ func (e *engine) admitNode(node *kube.Node) (*nodeState, error) {
 	}
 	if err == nil {
 		e.complaints.forget(key{nodeKey, node.Name})
+		e.metrics.nodeAdmitted(n)
 		klog.InfoS("Node has subnets", "node", node.Name, "subnets", n.subnets, "id", n.id)
 		return n, nil
 	}
@@ -214,6 +215,7 @@ func (e *engine) dropNode(n *nodeState) {
 		return
 	}
 	klog.InfoS("Subnets are free", "node", n.name, "subnets", n.subnets)
+	e.metrics.nodeDropped(n)
 	for name := range e.blocked {
 		e.worker.Add(key{nodeKey, name})
 	}

@@ -139,6 +139,7 @@ func (e *engine) freeAddresses(a *attachment) {
 		e.dropNode(n)
 		return
 	}
+	e.metrics.usage(n)
 	e.wakeWaiting(a.node)
 }
 
@@ -175,6 +176,7 @@ func (e *engine) attachPod(pod *kube.Pod, n *nodeState) (*attachment, error) {
 func (e *engine) attached(k key, a *attachment) {
 	e.unwait(k.name)
 	e.metrics.podAddresses.Add(float64(len(a.Addresses)))
+	e.metrics.usage(e.ledger.nodes[a.node])
 	klog.V(4).InfoS("Pod has addresses", "pod", k.name, "node", a.node, "addresses", a.Addresses)
 }
 

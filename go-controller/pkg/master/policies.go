@@ -167,6 +167,7 @@ func (p *policies) reconcile(name string) {
 	st := p.states[name]
 	if st == nil {
 		if !exists {
+			p.remove(policyOwner(name)) // There is nothing; the event is dealt with.
 			return
 		}
 		st = &policyState{}

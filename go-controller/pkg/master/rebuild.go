@@ -68,6 +68,9 @@ func (e *engine) rebuild(o observed) error {
 	}
 	taken := e.ledger.addresses()
 	e.metrics.podAddresses.Set(float64(taken))
+	for _, n := range e.ledger.nodes {
+		e.metrics.nodeAdmitted(n)
+	}
 	klog.InfoS("Allocations rebuilt", "nodes", len(e.ledger.nodes), "pods", len(e.ledger.pods), "addresses", taken)
 	return nil
 }

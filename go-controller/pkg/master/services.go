@@ -56,8 +56,10 @@ type serviceOptions struct {
 	serviceCIDRs *kube.Mirror[*kube.ServiceCIDR]
 	events       kube.Recorder
 	queues       *kube.QueueMetrics
-	set          func(nbstate.Owner, nbstate.Desired) error
-	remove       func(nbstate.Owner) uint64
+	// event is told of whatever may change what an owner wants, set and remove what it wants.
+	event  func(nbstate.Owner)
+	set    func(nbstate.Owner, nbstate.Desired) error
+	remove func(nbstate.Owner) uint64
 	// looked is called once, when every service has been looked at.
 	looked func()
 }
@@ -75,6 +77,7 @@ func newServices(o serviceOptions) *services {
 // changed says that a service, or one of its slices, is not what it was. What comes before begin is not lost: begin looks at all.
 func (s *services) changed(name string) {
 	if s.begun.Load() {
+		s.event(serviceOwner(name))
 		s.worker.Add(key{serviceKey, name})
 	}
 }

@@ -20,7 +20,7 @@ import (
 type southbound struct{ client *ovsdb.Client }
 
 // connectChassis keeps a copy of the chassis; changed is told the hostname of each that is there, comes or changes.
-func connectChassis(ctx context.Context, d config.Database, changed func(hostname string)) (southbound, error) {
+func connectChassis(ctx context.Context, d config.Database, observer ovsdb.Observer, changed func(hostname string)) (southbound, error) {
 	tls, err := ovsdb.TLSConfig(d.TLSFiles)
 	if err != nil {
 		return southbound{}, fmt.Errorf("southbound database: %w", err)
@@ -33,6 +33,7 @@ func connectChassis(ctx context.Context, d config.Database, changed func(hostnam
 		Database: full.Name(), Model: full, Endpoints: d.Endpoints, TLS: tls, LeaderOnly: true,
 		Monitors: []ovsdb.Monitor{{Table: sbdb.ChassisTable, Columns: []string{"name", "hostname", "other_config"}}},
 		Handlers: []cache.EventHandler{chassisEvents(changed)},
+		Observer: observer,
 	})
 	if err != nil {
 		return southbound{}, fmt.Errorf("southbound database: %w", err)

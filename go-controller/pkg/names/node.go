@@ -57,6 +57,9 @@ const (
 	CNINetworkName  = "ovn-kubernetes"
 	// FlowCopy is what ovn-controller has written to the integration bridge, for a new ovs-vswitchd.
 	FlowCopy = "/var/run/ovn-kubernetes/br-int.flows"
+	// MasterDebugSocket and NodeDebugSocket serve profiles and the log's verbosity.
+	MasterDebugSocket = "/var/run/ovn-kubernetes/ovnkube-master.sock"
+	NodeDebugSocket   = "/var/run/ovn-kubernetes/ovnkube-node.sock"
 )
 
 // Keys of the agent's own in the Open_vSwitch database.
@@ -70,3 +73,9 @@ const (
 
 // SystemIDFile is where distributions keep the chassis' name over a loss of the database.
 const SystemIDFile = "/etc/openvswitch/system-id.conf"
+
+// Keys in external_ids of the integration bridge in which ovn-controller says how far it has got: ovn-controller(8).
+const (
+	OVNConfiguration     = "ovn-nb-cfg"
+	OVNConfigurationTime = "ovn-nb-cfg-ts" // in milliseconds since 1970
+)

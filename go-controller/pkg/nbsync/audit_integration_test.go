@@ -30,7 +30,7 @@ func TestAuditNeedsNoEvents(t *testing.T) {
 	defer client.Close()
 	store := nbstate.NewStore()
 	reg := prometheus.NewRegistry()
-	s, err := New(client, store, Options{Fence: "a", AuditInterval: 50 * time.Millisecond, Registerer: reg})
+	s, err := New(client, store, Options{Fence: "a", AuditInterval: 50 * time.Millisecond, Metrics: NewMetrics(reg)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,7 +103,7 @@ func (s *Syncer) send(ctx context.Context, tx *transaction) verdict {
 	s.metrics.duration.Observe(ended.Sub(began).Seconds())
 	if v.result == resultCommitted {
 		s.pause.reset()
-		s.metrics.operations.Add(float64(len(ops)))
+		s.metrics.operations.Observe(float64(len(ops)))
 		s.metrics.batchOwners.Observe(float64(len(tx.plans)))
 	}
 	return v

@@ -63,7 +63,9 @@ func TestOneBadOwnerOfManyIsFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			reg := prometheus.NewRegistry()
-			r, endpoint, transactions := start(t, func(o *nbsync.Options) { o.Registerer, o.RetryMin, o.RetryMax = reg, time.Hour, time.Hour })
+			r, endpoint, transactions := start(t, func(o *nbsync.Options) {
+				o.Metrics, o.RetryMin, o.RetryMax = nbsync.NewMetrics(reg), time.Hour, time.Hour
+			})
 			r.store.Synced()
 			nodes(t, r, "n1")
 			before := transactions()

@@ -1,10 +1,6 @@
 package nbsync
 
-import (
-	"errors"
-
-	"github.com/prometheus/client_golang/prometheus"
-)
+import "github.com/prometheus/client_golang/prometheus"
 
 // Results of transactions, as label values.
 const (
@@ -15,9 +11,10 @@ const (
 	resultTransient = "transient"
 )
 
-type metrics struct {
+// Metrics of Syncers. A process that leads more than once has one for all of its Syncers.
+type Metrics struct {
 	transactions *prometheus.CounterVec
-	operations   prometheus.Counter
+	operations   prometheus.Histogram
 	batchOwners  prometheus.Histogram
 	duration     prometheus.Histogram
 	owners       *prometheus.GaugeVec
@@ -25,7 +22,8 @@ type metrics struct {
 	repairs      prometheus.Counter
 }
 
-func newMetrics(r prometheus.Registerer) (*metrics, error) {
+// NewMetrics makes the metrics, named ovnkube_nb_*, and registers them; registerer may be nil.
+func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	const namespace, subsystem = "ovnkube", "nb"
 	name := func(n, help string) prometheus.Opts {
 		return prometheus.Opts{Namespace: namespace, Subsystem: subsystem, Name: n, Help: help}
@@ -36,9 +34,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	counter := func(n, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts(name(n, help)))
 	}
-	m := &metrics{
+	m := &Metrics{
 		transactions: prometheus.NewCounterVec(prometheus.CounterOpts(name("transactions_total", "Transactions sent to the northbound database, by result.")), []string{"result"}),
-		operations:   counter("operations_total", "Operations in committed northbound transactions."),
+		operations:   histogram("transaction_operations", "Operations in one committed northbound transaction.", prometheus.ExponentialBuckets(1, 4, 9)),
 		batchOwners:  histogram("transaction_owners", "Owners whose changes went into one northbound transaction.", prometheus.ExponentialBuckets(1, 4, 7)),
 		duration:     histogram("transaction_duration_seconds", "Time from sending a northbound transaction to its reply.", prometheus.ExponentialBuckets(0.001, 2, 14)),
 		owners:       prometheus.NewGaugeVec(prometheus.GaugeOpts(name("owners", "Owners whose desired state is not in the northbound database, by state: queued, waiting for other rows, failing.")), []string{"state"}),
@@ -48,24 +46,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	for _, result := range []string{resultCommitted, resultRefused, resultFenced, resultUnknown, resultTransient} {
 		m.transactions.WithLabelValues(result)
 	}
-	if r == nil {
-		return m, nil
+	if registerer != nil {
+		registerer.MustRegister(m.transactions, m.operations, m.batchOwners, m.duration, m.owners, m.audits, m.repairs)
 	}
-	return m, errors.Join(register(r, &m.transactions), register(r, &m.operations), register(r, &m.batchOwners),
-		register(r, &m.duration), register(r, &m.owners), register(r, &m.audits), register(r, &m.repairs))
-}
-
-// register registers a metric, or takes the one that an earlier Syncer of this process has registered.
-func register[C prometheus.Collector](r prometheus.Registerer, c *C) error {
-	err := r.Register(*c)
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(err, &already) {
-		existing, ok := already.ExistingCollector.(C)
-		if !ok {
-			return err
-		}
-		*c = existing
-		return nil
-	}
-	return err
+	return m
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ovn-org/libovsdb/model"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
@@ -38,8 +37,8 @@ type Options struct {
 	OwnerOf func(model.Model) (nbstate.Owner, bool)
 	// OnResult is called from Run's goroutine with the outcome for owners. It must not block.
 	OnResult func(Result)
-	// Registerer gets the metrics; nil means none.
-	Registerer prometheus.Registerer
+	// Metrics are kept; nil means none.
+	Metrics *Metrics
 	// WindowMin and WindowMax bound the pause after a transaction in which work is collected. The pause is
 	// made only under load, and grows while it lasts. Default 10 ms and 100 ms.
 	WindowMin, WindowMax time.Duration
@@ -67,6 +66,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.OnResult == nil {
 		o.OnResult = func(Result) {}
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
 	}
 	for _, d := range []struct {
 		p *time.Duration

@@ -384,10 +384,7 @@ func TestSameValue(t *testing.T) {
 // An update that found no row was overtaken by a deletion: nothing is done yet.
 func TestMissedOperationIsDoneAgain(t *testing.T) {
 	for _, count := range []int{0, 1} {
-		m, err := newMetrics(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := NewMetrics(nil)
 		var results []Result
 		s := &Syncer{store: nbstate.NewStore(), queue: newQueue(), metrics: m,
 			opts: Options{OnResult: func(r Result) { results = append(results, r) }}}

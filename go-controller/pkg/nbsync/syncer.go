@@ -2,7 +2,6 @@ package nbsync
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/ovn-org/libovsdb/cache"
@@ -19,7 +18,7 @@ type Syncer struct {
 	store   *nbstate.Store
 	opts    Options
 	catalog catalog
-	metrics *metrics
+	metrics *Metrics
 	events  *events
 
 	// What follows belongs to Run's goroutine.
@@ -40,12 +39,8 @@ func New(client *ovsdb.Client, store *nbstate.Store, o Options) (*Syncer, error)
 	if err != nil {
 		return nil, err
 	}
-	m, err := newMetrics(o.Registerer)
-	if err != nil {
-		return nil, fmt.Errorf("metrics of the northbound syncer: %w", err)
-	}
 	return &Syncer{
-		client: client, store: store, opts: o, catalog: c, metrics: m,
+		client: client, store: store, opts: o, catalog: c, metrics: o.Metrics,
 		events: newEvents(c, o.Controller),
 		queue:  newQueue(),
 		fence:  fence{identity: o.Fence},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/kubernetes"
@@ -23,6 +24,8 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/ovs"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node/reconcile"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/vswitchdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/telemetry"
 )
 
 // supportedEncapPort is Geneve's registered port (RFC 8926), the only one that ovn-controller uses.
@@ -60,12 +63,15 @@ type Agent struct {
 
 	datapathType string
 	db           *ovsdb.Client
-	bridge       *bridge.Manager
-	tables       nft.Runner
-	flows        *openflow.Keeper
-	node         *kube.Mirror[*kube.Node]
-	services     *kube.Mirror[*kube.Service]
-	slices       *kube.Mirror[*kube.EndpointSlice]
+	databases    *telemetry.Databases
+	// connected is db, for those who ask before there is one.
+	connected atomic.Pointer[ovsdb.Client]
+	bridge    *bridge.Manager
+	tables    nft.Runner
+	flows     *openflow.Keeper
+	node      *kube.Mirror[*kube.Node]
+	services  *kube.Mirror[*kube.Service]
+	slices    *kube.Mirror[*kube.EndpointSlice]
 	// serviceNetworks are those that were added to the configured ones.
 	serviceNetworks *kube.Mirror[*kube.ServiceCIDR]
 	// endpoints finds the slices of a service; rules are the host's own for services.
@@ -119,6 +125,7 @@ func New(cfg config.Node, opts Options) (*Agent, error) {
 		cfg: cfg, opts: opts, kube: client, facts: newFacts(), tables: nft.Kernel(), flows: flowsOf(cfg.OVSDB),
 		node: kube.NewNodeMirror(), services: kube.NewServiceMirror(), slices: kube.NewEndpointSliceMirror(),
 		serviceNetworks: kube.NewServiceCIDRMirror(), patcher: kube.NewPatcher(client.CoreV1()), greeter: greeter{send: sendDatagram},
+		databases: telemetry.NewDatabases(metricsPrefix, opts.Registerer),
 	}
 	a.loops.ready = reconcile.New("readiness", a.reconcileReadiness, nil)
 	for loop, work := range map[**reconcile.Loop]namedWork{
@@ -135,7 +142,7 @@ func New(cfg config.Node, opts Options) (*Agent, error) {
 	a.prepareServices()
 	a.prepareServiceCIDRs()
 	if opts.Registerer != nil {
-		if err := opts.Registerer.Register(newCollector(append(a.loops.all(), a.rules.Loop(), a.health.Loop()))); err != nil {
+		if err := opts.Registerer.Register(newCollector(append(a.loops.all(), a.rules.Loop(), a.health.Loop()), a.integrationIDs)); err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
 		}
 	}
@@ -164,6 +171,7 @@ func (a *Agent) run(ctx context.Context) error {
 		return err
 	}
 	defer a.db.Close()
+	a.connected.Store(a.db)
 	if err := a.seed(); err != nil {
 		return err
 	}
@@ -193,6 +201,18 @@ func (a *Agent) Ready() error { return a.loops.ready.Err() }
 
 // Live returns nil: the loops never give up, and an agent that waits for something must not be restarted.
 func (a *Agent) Live() error { return nil }
+
+// integrationIDs are the integration bridge's external_ids, nil while there is no bridge.
+func (a *Agent) integrationIDs() map[string]string {
+	if db := a.connected.Load(); db != nil {
+		for _, b := range ovsdb.Rows[vswitchdb.Bridge](db) {
+			if b.Name == names.IntegrationBridge {
+				return b.ExternalIDs
+			}
+		}
+	}
+	return nil
+}
 
 func (a *Agent) userspace() bool { return a.datapathType == ovs.Netdev }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"k8s.io/client-go/rest"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
@@ -219,7 +221,7 @@ func TestMetrics(t *testing.T) {
 		t.Error("ready before it runs")
 	}
 	families, err := registry.Gather()
-	if err != nil || len(families) != 3 || len(families[0].GetMetric()) != len(a.loops.all())+2 { // and what services need
+	if err != nil || len(families) != 5 || len(families[0].GetMetric()) != len(a.loops.all())+2 { // and what services need
 		t.Errorf("%d families, %v: %v", len(families), err, families)
 	}
 }
@@ -319,5 +321,25 @@ func TestRefill(t *testing.T) {
 			t.Errorf("after %v come %v, emptied %v", seen.Protocols, want.Protocols, i.emptied)
 		}
 		seen.Protocols = want.Protocols
+	}
+}
+
+// What ovn-controller has written beside the bridge is shown as numbers; what it has not, or what cannot be read, as 0.
+func TestConfigurationMetrics(t *testing.T) {
+	ids := map[string]string{"ovn-nb-cfg": "7", "ovn-nb-cfg-ts": "1800000000500"}
+	want := `# HELP ovnkube_node_ovn_configuration Number of the configuration (nb_cfg) that the node's ovn-controller has put into flows.
+# TYPE ovnkube_node_ovn_configuration gauge
+ovnkube_node_ovn_configuration %s
+# HELP ovnkube_node_ovn_configuration_timestamp_seconds When that was, in seconds since 1970; 0: never.
+# TYPE ovnkube_node_ovn_configuration_timestamp_seconds gauge
+ovnkube_node_ovn_configuration_timestamp_seconds %s
+`
+	c := newCollector(nil, func() map[string]string { return ids })
+	if err := testutil.CollectAndCompare(c, strings.NewReader(fmt.Sprintf(want, "7", "1.8000000005e+09"))); err != nil {
+		t.Error(err)
+	}
+	ids = map[string]string{"ovn-nb-cfg": "-1"}
+	if err := testutil.CollectAndCompare(c, strings.NewReader(fmt.Sprintf(want, "0", "0"))); err != nil {
+		t.Error(err)
 	}
 }

@@ -51,6 +51,7 @@ func (a *Agent) connect(ctx context.Context) (*ovsdb.Client, error) {
 		Database: "Open_vSwitch", Model: db, Endpoints: []string{a.cfg.OVSDB}, Monitors: ovs.Monitors(),
 		Handlers:  []cache.EventHandler{&wake},
 		OnConnect: func(uint64) { a.wakeAll() },
+		Observer:  a.databases,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("local Open vSwitch: %w", err)

@@ -77,6 +77,7 @@ func (c *Client) run(ctx context.Context, first chan<- error) {
 				first <- fmt.Errorf("connecting to %s: %w", c.opts.Database, err)
 				return
 			}
+			c.opts.Observer.Failed(c.opts.Database)
 			d := wait.next()
 			klog.FromContext(ctx).V(logLevel(d)).Info("Cannot connect to the database; trying again", "database", c.opts.Database, "err", err, "after", d)
 			if !retry.Sleep(ctx, d) {
@@ -88,6 +89,7 @@ func (c *Client) run(ctx context.Context, first chan<- error) {
 			continue
 		}
 		epoch++
+		c.opts.Observer.Connected(c.opts.Database)
 		c.publish(s, epoch)
 		if epoch == 1 {
 			first <- nil
@@ -95,6 +97,7 @@ func (c *Client) run(ctx context.Context, first chan<- error) {
 		began := time.Now()
 		reason := s.wait(ctx)
 		s.rpc.end(reason)
+		c.opts.Observer.Lost(c.opts.Database)
 		if ctx.Err() != nil {
 			return
 		}

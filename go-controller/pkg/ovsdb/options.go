@@ -63,6 +63,8 @@ type Options struct {
 	// OnConnect is called after each connect when the cache is filled, with a number that grows.
 	// It must not block.
 	OnConnect func(epoch uint64)
+	// Observer is told how the connection fares; nil means nobody.
+	Observer Observer
 
 	// DialTimeout bounds one attempt to reach one endpoint, up to its schema. Zero means 5 s.
 	DialTimeout time.Duration
@@ -83,6 +85,9 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() {
+	if o.Observer == nil {
+		o.Observer = unobserved{}
+	}
 	for _, d := range []struct {
 		p *time.Duration
 		v time.Duration

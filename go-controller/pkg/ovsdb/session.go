@@ -181,7 +181,7 @@ func (s *session) probe(ctx context.Context) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.ProbeTimeout, errProbe)
 	defer cancel()
 	go s.lookElsewhere(ctx)
-	if err := s.rpc.call(ctx, "echo", []any{}, nil); errors.Is(context.Cause(ctx), errProbe) && err != nil {
+	if err := s.request(ctx, "echo", []any{}, nil); errors.Is(context.Cause(ctx), errProbe) && err != nil {
 		s.rpc.end(fmt.Errorf("%w within %s", errProbe, s.opts.ProbeTimeout))
 	}
 }
@@ -212,7 +212,7 @@ func (s *session) transact(caller context.Context, ops []ovsdb.Operation) ([]ovs
 	defer cancel()
 	go s.lookElsewhere(ctx)
 	var results []ovsdb.OperationResult
-	err := s.rpc.call(ctx, "transact", ovsdb.NewTransactArgs(s.opts.Database, ops...), &results)
+	err := s.request(ctx, "transact", ovsdb.NewTransactArgs(s.opts.Database, ops...), &results)
 	var refused *rpcError
 	switch {
 	case err == nil:
@@ -224,6 +224,15 @@ func (s *session) transact(caller context.Context, ops []ovsdb.Operation) ([]ovs
 		s.rpc.end(fmt.Errorf("transaction without an answer: %w", err))
 	}
 	return nil, fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+}
+
+// request is a call that is observed. That the server says no is an answer, too.
+func (s *session) request(ctx context.Context, method string, params, result any) error {
+	began := time.Now()
+	err := s.rpc.call(ctx, method, params, result)
+	var refused *rpcError
+	s.opts.Observer.Answered(s.opts.Database, method, time.Since(began), err == nil || errors.As(err, &refused))
+	return err
 }
 
 func (s *session) isLost() bool { return s.rpc.isEnded() }
