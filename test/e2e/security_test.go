@@ -37,6 +37,7 @@ func testSecurity(e *env) {
 	e.part("StolenKubeletCertificate", func(e *env) { e.checkKubelet(nodes[0]) })
 	e.part("Master", testMasterRights)
 	e.part("Certificates", testCertificateRequests)
+	e.part("ManyRequests", testManyRequests)
 	e.part("Southbound", testSouthboundAccess)
 	e.part("Rotation", testRotation)
 }
@@ -53,7 +54,7 @@ func (e *env) clientOf(config *rest.Config) kubernetes.Interface {
 	e.Helper()
 	reachable, err := e.RESTConfig()
 	e.must(err)
-	config.Host, config.Dial = reachable.Host, reachable.Dial
+	config.Host, config.Dial, config.QPS = reachable.Host, reachable.Dial, -1
 	client, err := kubernetes.NewForConfig(config)
 	e.must(err)
 	return client

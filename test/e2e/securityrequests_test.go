@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"sync"
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -60,6 +61,54 @@ func testCertificateRequests(e *env) {
 			e.Errorf("%s: denied %t: %+v", c.what, denied, csr.Status.Conditions)
 		}
 	}
+}
+
+// renewalsAtOnce are as many as the nodes of a large cluster.
+const renewalsAtOnce = 500
+
+// testManyRequests: when all nodes of a large cluster ask at the same moment, as after the loss of an authority's key, all have their answers soon.
+func testManyRequests(e *env) {
+	node := e.Nodes()[0]
+	requests := e.as(node, "ovnkube-node").CertificatesV1().CertificateSigningRequests()
+	content := e.request(e.systemID(node), node)
+	const label = "e2e-renewals"
+	began := time.Now()
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			for range renewalsAtOnce / 10 {
+				_, err := requests.Create(e.ctx, &certificatesv1.CertificateSigningRequest{
+					ObjectMeta: metav1.ObjectMeta{GenerateName: label + "-", Labels: map[string]string{label: ""}},
+					Spec: certificatesv1.CertificateSigningRequestSpec{SignerName: names.NodeSigner, Request: content,
+						Usages: []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageClientAuth}},
+				}, metav1.CreateOptions{})
+				if err != nil {
+					e.Errorf("request: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	asked := time.Since(began)
+	e.eventually(60*time.Second, func() error {
+		list, err := e.client.CertificatesV1().CertificateSigningRequests().List(e.ctx, metav1.ListOptions{LabelSelector: label})
+		if err != nil {
+			return err
+		}
+		signed := 0
+		for i := range list.Items {
+			if len(list.Items[i].Status.Certificate) > 0 {
+				signed++
+			}
+		}
+		if signed < renewalsAtOnce {
+			return fmt.Errorf("%d of %d requests have certificates", signed, renewalsAtOnce)
+		}
+		return nil
+	})
+	e.measured("%d certificate requests at once: made within %v, all signed after %v", renewalsAtOnce, asked.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+	e.must(e.client.CertificatesV1().CertificateSigningRequests().DeleteCollection(e.ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: label}))
 }
 
 // request is a CertificateSigningRequest's content, with a key that is thrown away.

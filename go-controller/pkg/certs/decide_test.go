@@ -51,7 +51,7 @@ func certified(n *kube.Node, chassis string) *kube.Node {
 	return n
 }
 
-func encodeRequest(t *testing.T, template *x509.CertificateRequest) []byte {
+func encodeRequest(t testing.TB, template *x509.CertificateRequest) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

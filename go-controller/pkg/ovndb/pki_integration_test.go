@@ -127,15 +127,23 @@ func (p *pki) files(pair, bundle string) ovsdb.TLSFiles {
 	return ovsdb.TLSFiles{PrivateKey: pair, Certificate: pair, CACertificate: p.file(bundle + ".crt")}
 }
 
-// cluster has three members that are up, with the pairs, one for all or one for each, and with the row of northd's in the database.
+// cluster has three members that are up and, where the machine stands still for a while, do not hold an election for that: with the pairs, one for all or one for each, and with the row of northd's in the database.
 func (p *pki) cluster(k Kind, pairs ...string) *cluster {
 	p.t.Helper()
 	c := newCluster(p.t, 3)
 	for i := range c.configs {
+		c.configs[i].ElectionTimer = 10 * time.Second
 		c.configs[i].Kind, c.configs[i].TLS = k, p.files(pairs[i%len(pairs)], controlPlane)
 	}
 	c.start(0, 1, 2)
 	c.ready(0, 1, 2)
+	c.eventually("the election timer is raised", func() error {
+		s, err := c.status(0)
+		if err == nil && s.ElectionTimer != 10*time.Second {
+			err = fmt.Errorf("it is %s", s.ElectionTimer)
+		}
+		return err
+	})
 	c.tell("ovn-"+k.Short+"ctl", "init")
 	return c
 }
