@@ -52,6 +52,7 @@ func testExternalServices(e *env) {
 		{"ExternalIP", externalCheck.externalIP},
 		{"LoadBalancer", externalCheck.loadBalancer},
 		{"SourceRanges", externalCheck.sourceRanges},
+		{"ClientsAffinity", externalCheck.clientsAffinity},
 		{"ExternalTrafficLocal", externalCheck.externalTrafficLocal},
 		{"PolicyChanges", externalCheck.policyChanges},
 		{"InternalPolicyIsInternal", externalCheck.internalPolicy},

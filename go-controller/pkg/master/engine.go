@@ -69,6 +69,8 @@ type deps struct {
 	slices   *kube.ServiceSlices
 	// serviceCIDRs may be nil: then there are none.
 	serviceCIDRs *kube.Mirror[*kube.ServiceCIDR]
+	// selectsByIPv6 is what the northbound database can, as it was when work began.
+	selectsByIPv6 bool
 	// policies and namespaces may be nil: then there are none.
 	policies   *kube.Mirror[*kube.NetworkPolicy]
 	namespaces *kube.Mirror[*kube.Namespace]
@@ -130,8 +132,8 @@ func newEngine(n network, d deps) *engine {
 	}
 	e.worker = kube.NewWorker("engine", d.metrics.queues, e.handle)
 	e.service = newServices(serviceOptions{
-		network: n, nodes: d.nodes, services: d.services, slices: d.slices, serviceCIDRs: d.serviceCIDRs, events: d.events, queues: d.metrics.queues,
-		event: e.noteEvent, set: e.set, remove: e.remove, looked: e.allLookedAt,
+		network: n, nodes: d.nodes, services: d.services, slices: d.slices, serviceCIDRs: d.serviceCIDRs, selectsByIPv6: d.selectsByIPv6,
+		events: d.events, queues: d.metrics.queues, event: e.noteEvent, set: e.set, remove: e.remove, looked: e.allLookedAt,
 	})
 	e.policy = newPolicies(policyOptions{
 		source: d.policies, namespaceSource: d.namespaces, families: n.families(), logRate: n.aclLogRate,

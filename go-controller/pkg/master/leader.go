@@ -15,6 +15,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbsync"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/service"
 )
 
 // leader is what a replica does while it leads.
@@ -98,6 +99,7 @@ type operation struct {
 func operate(ctx context.Context, nb *ovsdb.Client, n network, d deps, o operation) error {
 	store := nbstate.NewStore()
 	d.store = store
+	d.selectsByIPv6 = nb.Features().HasKey(nbdb.LoadBalancerTable, "selection_fields", service.SelectsByIPv6)
 	e := newEngine(n, d)
 	o.sync.OnResult, o.sync.OwnerOf = e.onResult, e.ownerOf
 	syncer, err := nbsync.New(nb, store, o.sync)

@@ -54,8 +54,10 @@ type serviceOptions struct {
 	slices   *kube.ServiceSlices
 	// serviceCIDRs may be nil: then there are none.
 	serviceCIDRs *kube.Mirror[*kube.ServiceCIDR]
-	events       kube.Recorder
-	queues       *kube.QueueMetrics
+	// selectsByIPv6: load balancers may have service.SelectsByIPv6.
+	selectsByIPv6 bool
+	events        kube.Recorder
+	queues        *kube.QueueMetrics
 	// event is told of whatever may change what an owner wants, set and remove what it wants.
 	event  func(nbstate.Owner)
 	set    func(nbstate.Owner, nbstate.Desired) error
@@ -228,7 +230,7 @@ func (s *services) nodesChanged() {
 
 func (s *services) newCluster() *service.Cluster {
 	pods := s.network.cluster().Subnets
-	return service.NewCluster(slices.Collect(maps.Values(s.places)), pods)
+	return service.NewCluster(slices.Collect(maps.Values(s.places)), pods).SelectingByIPv6(s.selectsByIPv6)
 }
 
 // allLookedAt is called when every node, pod and service has been looked at once: what nobody wants by now is left over.

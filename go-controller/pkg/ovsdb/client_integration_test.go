@@ -86,6 +86,8 @@ func TestNewerSchemaWorks(t *testing.T) {
 			columns["from_the_future"] = map[string]any{"type": map[string]any{
 				"key": "string", "value": "string", "min": 0, "max": "unlimited"}}
 		}
+		fields := tables[nbdb.LoadBalancerTable].(map[string]any)["columns"].(map[string]any)["selection_fields"].(map[string]any)
+		fields["type"].(map[string]any)["key"].(map[string]any)["enum"] = []any{"set", []any{"ip_src", "ip_of_the_future"}}
 		tables["Future"] = map[string]any{"isRoot": true, "columns": map[string]any{"name": map[string]any{"type": "string"}}}
 	})
 	c := connect(t, nbOptions(t, srv))
@@ -108,8 +110,10 @@ func TestNewerSchemaWorks(t *testing.T) {
 		t.Errorf("switches: %q, want t", got)
 	}
 	f := c.Features()
-	got := []bool{f.HasTable("Future"), f.HasTable("Gone"), f.HasColumn("ACL", "from_the_future"), f.HasColumn("ACL", "gone"), f.HasColumn("ACL", "match")}
-	if diff := cmp.Diff([]bool{true, false, true, false, true}, got); diff != "" {
+	got := []bool{f.HasTable("Future"), f.HasTable("Gone"), f.HasColumn("ACL", "from_the_future"), f.HasColumn("ACL", "gone"), f.HasColumn("ACL", "match"),
+		f.HasKey(nbdb.LoadBalancerTable, "selection_fields", "ip_of_the_future"), f.HasKey(nbdb.LoadBalancerTable, "selection_fields", "ip_of_the_past"),
+		f.HasKey("ACL", "match", "1"), f.HasKey("Gone", "match", "1")}
+	if diff := cmp.Diff([]bool{true, false, true, false, true, true, false, false, false}, got); diff != "" {
 		t.Error(diff)
 	}
 }

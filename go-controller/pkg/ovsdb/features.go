@@ -33,6 +33,15 @@ func (f Features) HasColumn(table, column string) bool {
 	return ok
 }
 
+// HasKey tells whether the schema lets a column hold a value, of those that it lists; for a map, as a key. A column with any value has none listed.
+func (f Features) HasKey(table, column, value string) bool {
+	if !f.HasColumn(table, column) {
+		return false
+	}
+	t := f.schema.Tables[table].Columns[column].TypeObj
+	return t != nil && t.Key != nil && slices.Contains(t.Key.Enum, any(value))
+}
+
 // fit cuts the model of a whole database to the monitored tables that the schema has, and completes
 // the monitors with the model's columns.
 func fit(o *Options, schema ovsdb.DatabaseSchema) (model.ClientDBModel, []Monitor, error) {

@@ -25,11 +25,17 @@ func exactAffinity(s *kube.Service) bool {
 
 func hashAffinity(s *kube.Service) bool { return s.AffinityTimeout > 0 && !exactAffinity(s) }
 
-// hashed are the fields that tell clients apart. OVN takes ip_src for that of IPv4 alone (seen with 23.03): with IPv6
+// SelectsByIPv6 among what the column selection_fields of Load_Balancer may hold tells clients apart by their IPv6 addresses. OVN 23.03 lacks it.
+const SelectsByIPv6 = "ipv6_src"
+
+// hashed are the fields that tell clients apart. OVN takes ip_src for that of IPv4 alone (seen with 23.03). Where there is none for IPv6,
 // pods are told apart by their MAC addresses, clients behind a router not at all.
-func hashed(f family) []nbdb.LoadBalancerSelectionFields {
-	if f == familyOf(true) {
+func (t *translation) hashed(f family) []nbdb.LoadBalancerSelectionFields {
+	switch {
+	case f == familyOf(true):
 		return []nbdb.LoadBalancerSelectionFields{nbdb.LoadBalancerSelectionFieldsIPSrc}
+	case t.cluster.selectsByIPv6:
+		return []nbdb.LoadBalancerSelectionFields{SelectsByIPv6}
 	}
 	return []nbdb.LoadBalancerSelectionFields{nbdb.LoadBalancerSelectionFieldsEthSrc, nbdb.LoadBalancerSelectionFieldsIPSrc}
 }
@@ -55,7 +61,7 @@ func (t *translation) row(protocol corev1.Protocol, at place, v variety, of vips
 	wire := strings.ToLower(string(protocol))
 	model := &nbdb.LoadBalancer{Name: id, Protocol: &wire, Vips: of, Options: t.options(protocol, v)}
 	if hashAffinity(t.service) {
-		model.SelectionFields = hashed(v.family)
+		model.SelectionFields = t.hashed(v.family)
 	}
 	t.desired.Rows = append(t.desired.Rows, nbstate.Row{ID: id, Model: model})
 	if at.everywhere {

@@ -49,6 +49,15 @@ type Cluster struct {
 	pods  []netip.Prefix
 	// variables is how many node addresses of a family the node with most of them has.
 	variables map[bool]int
+	// selectsByIPv6: the northbound database takes SelectsByIPv6.
+	selectsByIPv6 bool
+}
+
+// SelectingByIPv6 is the same cluster, whose northbound database takes SelectsByIPv6 if able.
+func (c *Cluster) SelectingByIPv6(able bool) *Cluster {
+	d := *c
+	d.selectsByIPv6 = able
+	return &d
 }
 
 // NewCluster is for nodes with distinct names; pods are the networks in which no host has an address.

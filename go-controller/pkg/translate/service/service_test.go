@@ -86,6 +86,27 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// Clients behind routers are told apart by their IPv6 addresses where the database can say so, and by nothing but those: a client whose packets come by
+// another way keeps its endpoint.
+func TestAffinityByIPv6Address(t *testing.T) {
+	for able, want := range map[bool]string{false: "eth_src ip_src", true: SelectsByIPv6} {
+		s, endpointSlices, c := load(t, "testdata/affinity.yaml")
+		d, _ := Rows(s, endpointSlices, c.SelectingByIPv6(able))
+		got := map[string]string{}
+		for _, r := range d.Rows {
+			lb := r.Model.(*nbdb.LoadBalancer)
+			var fields []string
+			for _, f := range lb.SelectionFields {
+				fields = append(fields, string(f))
+			}
+			got[r.ID] = strings.Join(fields, " ")
+		}
+		if diff := cmp.Diff(map[string]string{"Service_ns/web_TCP_cluster_IPv4": "ip_src", "Service_ns/web_TCP_cluster_IPv6": want}, got); diff != "" {
+			t.Errorf("the database can: %v: %s", able, diff)
+		}
+	}
+}
+
 // Where answers leave by the host, the gateway router has to stand for the client, or nobody translates them back.
 func TestSourceIsKeptWhereAnswersComeBack(t *testing.T) {
 	s, endpointSlices, c := load(t, "testdata/external-local.yaml")
