@@ -38,6 +38,7 @@ func TestDebian13(t *testing.T) {
 		{name: "ExternalServices", run: testExternalServices, limit: 8 * time.Minute},
 		{name: "Spoofing", run: testSpoofing, limit: 4 * time.Minute},
 		{name: "Policies", run: testPolicies, limit: 8 * time.Minute},
+		{name: "KubectlOVN", run: testKubectlOVN},
 		{name: "Security", run: testSecurity, limit: 3 * time.Minute},
 		{name: "IdleMasterRestart", run: testIdleMasterRestart},
 		{name: "NodeAddedAndRemoved", run: testNodeAddedAndRemoved, limit: 3 * time.Minute},

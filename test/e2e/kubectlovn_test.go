@@ -309,7 +309,7 @@ func (k kubectlOVN) inPods(node string) {
 // status tells what is wrong by its exit code, and by name.
 func (k kubectlOVN) status(node string) {
 	k.Helper()
-	if out, code := k.run("status", "--wait", "--timeout", "30s"); code != 0 {
+	if out, code := k.run("status", "--wait", "--timeout", "1m"); code != 0 {
 		k.Errorf("exit code %d:\n%s", code, out)
 	}
 	for _, c := range []struct {
@@ -321,11 +321,14 @@ func (k kubectlOVN) status(node string) {
 		{plan.Northd, plan.ControlPlane, 3, "northd"},
 	} {
 		start := k.stopped(c.component, c.machine)
-		if out, code := k.run("status"); code != c.code || !strings.Contains(out, c.says) {
-			k.Errorf("without %s on %s: exit code %d, want %d and %q:\n%s", c.component, c.machine, code, c.code, c.says, out)
-		}
+		k.eventually(30*time.Second, func() error { // A busy machine's others may be late, too, for a while.
+			if out, code := k.run("status"); code != c.code || !strings.Contains(out, c.says) {
+				return fmt.Errorf("without %s on %s: exit code %d, want %d and %q:\n%s", c.component, c.machine, code, c.code, c.says, out)
+			}
+			return nil
+		})
 		start()
-		if out, code := k.run("status", "--wait", "--timeout", "30s", "--verbose"); code != 0 {
+		if out, code := k.run("status", "--wait", "--timeout", "1m", "--verbose"); code != 0 {
 			k.Errorf("with %s on %s again: exit code %d:\n%s", c.component, c.machine, code, out)
 		}
 	}
