@@ -111,7 +111,7 @@ func (e *env) trusted(n int) {
 	for _, node := range e.Nodes() {
 		want[e.path(node, pkiDir+names.ServerCAFile)] = n
 	}
-	took := e.eventually(30*time.Second, func() error {
+	took := e.eventually(func() error {
 		for file, n := range want {
 			content, err := os.ReadFile(file)
 			if err != nil {
@@ -135,7 +135,7 @@ func (e *env) renew(machine, file, former string) {
 	}
 	e.must(os.Remove(e.path(machine, file)))
 	e.restart(component, machine)
-	e.eventually(30*time.Second, func() error {
+	e.eventually(func() error {
 		name, err := issuer(e.path(machine, file))
 		if err == nil && name == former {
 			err = fmt.Errorf("%s: %s has signed the new certificate, too", machine, name)
@@ -189,7 +189,7 @@ func (e *env) reconnectAll() {
 	e.Helper()
 	before := e.certificateState().connections
 	e.on(plan.ControlPlane, "ovn-appctl", "-t", "/run/ovn/ovnsb_relay.ctl", "ovsdb-server/reconnect")
-	took := e.eventually(30*time.Second, func() error {
+	took := e.eventually(func() error {
 		for _, node := range e.Nodes() {
 			if e.southboundConnections(node) == before[node] {
 				return errors.New(node + " has not connected again")

@@ -113,7 +113,7 @@ func (c *churn) setUp() (clients []traffic.Place) {
 		pods = append(pods, newPod(c.ns, c.pods[i], onNode(nodes[i%len(nodes)]), pausing, labelled(inChurn)))
 	}
 	c.create(pods...)
-	c.ready(2*time.Minute, append([]string{"client-0", "client-1"}, c.pods...)...)
+	c.ready(append([]string{"client-0", "client-1"}, c.pods...)...)
 	for _, p := range c.places(c.pods...) {
 		c.addresses[p.Name] = p.Addresses
 		for _, a := range p.Addresses {
@@ -121,7 +121,7 @@ func (c *churn) setUp() (clients []traffic.Place) {
 		}
 	}
 	c.watchSlices()
-	c.eventually(time.Minute, func() error { return c.inSlices(c.pods, true) })
+	c.eventually(func() error { return c.inSlices(c.pods, true) })
 	clients = append(c.places("client-0", "client-1"), c.machine(nodes[len(nodes)-1]))
 	c.nodeOf = map[string]string{"client-0": nodes[0], "client-1": nodes[1], clients[2].Name: clients[2].Name}
 	for _, from := range clients {
@@ -134,7 +134,7 @@ func (c *churn) setUp() (clients []traffic.Place) {
 
 // served waits until a service answers for the first time.
 func (c *churn) served(from traffic.Place, proto string, at netip.AddrPort) {
-	c.eventually(churnSlow, func() error {
+	c.eventually(func() error {
 		_, err := c.ask(c.ctx, from, proto, at)
 		return err
 	})
@@ -189,9 +189,9 @@ func (c *churn) round(round int) {
 	first := churnSteady + round*churnLeave%(churnPods-churnSteady)
 	leavers := c.pods[first : first+churnLeave]
 	c.label(leavers, "out")
-	c.eventually(churnSlow, func() error { return c.inSlices(leavers, false) })
+	c.eventually(func() error { return c.inSlices(leavers, false) })
 	removed := time.Now()
-	c.eventually(churnSlow, func() error { return c.inNorthbound(leavers) })
+	c.eventually(func() error { return c.inNorthbound(leavers) })
 	committed := time.Since(removed)
 	// It returns when all nodes have installed what is in the database.
 	c.nb("--timeout=60", "--wait=hv", "sync")
@@ -204,7 +204,7 @@ func (c *churn) round(round int) {
 	}
 	until := time.Now()
 	c.label(leavers, inChurn)
-	c.eventually(churnSlow, func() error { return c.inSlices(leavers, true) })
+	c.eventually(func() error { return c.inSlices(leavers, true) })
 	c.explain(leavers, late)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -253,7 +253,7 @@ func (c *churn) inNorthbound(pods []string) error {
 
 // allReturned waits until every pod gets connections again.
 func (c *churn) allReturned(since time.Time) {
-	took := c.eventually(time.Minute, func() error {
+	took := c.eventually(func() error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		missing := map[string]bool{}

@@ -25,10 +25,10 @@ func TestDatabases(t *testing.T) {
 	for _, s := range []scenario{
 		{name: "Reachability", run: testReachability},
 		{name: "Access", run: testSouthboundAccess},
-		{name: "Leaders", run: testDatabaseLeaders, limit: 5 * time.Minute},
-		{name: "Frozen", run: testDatabasesFrozen, limit: 4 * time.Minute},
-		{name: "Authorities", run: testAuthoritiesReplaced, limit: 7 * time.Minute},
-		{name: "AllLost", run: testDatabasesLost, limit: 5 * time.Minute},
+		{name: "Leaders", run: testDatabaseLeaders},
+		{name: "Frozen", run: testDatabasesFrozen},
+		{name: "Authorities", run: testAuthoritiesReplaced, lengthy: true},
+		{name: "AllLost", run: testDatabasesLost},
 	} {
 		c.runScenario(t, s)
 	}
@@ -58,7 +58,7 @@ func (e *env) databaseStatus(kind string, n int) (s struct {
 func (e *env) databaseLeader(kind string) int {
 	e.Helper()
 	leader := 0
-	e.eventually(30*time.Second, func() error {
+	e.eventually(func() error {
 		for n := 1; n <= databaseMembers; n++ {
 			if e.databaseStatus(kind, n).Role == "leader" {
 				leader = n
@@ -89,7 +89,7 @@ func (e *env) usable(name string) time.Duration {
 	p := e.startAll(newPod(e.ns, list[0], onNode(e.Nodes()[0])), newPod(e.ns, list[1], onNode(e.Nodes()[1])))
 	e.mustReach(p[0], p[1], tcp, httpPort)
 	took := time.Since(began)
-	e.delete(30*time.Second, list...)
+	e.delete(list...)
 	return took
 }
 
@@ -154,7 +154,7 @@ func testDatabasesFrozen(e *env) {
 	e.expected[plan.ControlPlane+"/"+plan.Master]++
 	e.on(plan.ControlPlane, append([]string{"kill", "-STOP"}, pids...)...)
 	reason := ""
-	unready := e.eventually(40*time.Second, func() error {
+	unready := e.eventually(func() error {
 		err := e.readyz(plan.ControlPlane, plan.MasterHealth)
 		if err == nil {
 			return errors.New("the master is still ready")
@@ -163,7 +163,7 @@ func testDatabasesFrozen(e *env) {
 		return nil
 	})
 	e.measured("northbound database frozen: the master was not ready after %v: %s", unready.Round(time.Millisecond), reason)
-	given := e.eventually(60*time.Second, func() error {
+	given := e.eventually(func() error {
 		lease, err := e.client.CoordinationV1().Leases("kube-system").Get(e.ctx, "ovn-kubernetes-master", metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -201,7 +201,7 @@ func testDatabasesLost(e *env) {
 	}
 	began := time.Now()
 	e.masterReady()
-	e.eventually(60*time.Second, func() error { _, err := e.takeCensus(); return err })
+	e.eventually(func() error { _, err := e.takeCensus(); return err })
 	e.measured("all databases lost: rebuilt %v after empty ones were started", time.Since(began).Round(time.Millisecond))
 	for _, n := range e.Nodes() {
 		e.agentReady(n)

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"testing"
-	"time"
 
 	"github.com/ovnkube/ovnkube/test/lab/artifact"
 	"github.com/ovnkube/ovnkube/test/lab/plan"
@@ -32,17 +31,17 @@ func TestDebian13(t *testing.T) {
 	for _, s := range []scenario{
 		{name: "OperatorsView", run: testOperatorsView},
 		{name: "Reachability", run: testReachability},
-		{name: "PacketSizes", run: testPacketSizes},
-		{name: "Egress", run: testEgress},
+		{name: "PacketSizes", run: testPacketSizes, lengthy: true},
+		{name: "Egress", run: testEgress, lengthy: true},
 		{name: "Services", run: testServices},
-		{name: "ExternalServices", run: testExternalServices, limit: 8 * time.Minute},
-		{name: "Spoofing", run: testSpoofing, limit: 4 * time.Minute},
-		{name: "Policies", run: testPolicies, limit: 8 * time.Minute},
-		{name: "KubectlOVN", run: testKubectlOVN},
-		{name: "Security", run: testSecurity, limit: 3 * time.Minute},
-		{name: "IdleMasterRestart", run: testIdleMasterRestart},
-		{name: "NodeAddedAndRemoved", run: testNodeAddedAndRemoved, limit: 3 * time.Minute},
-		{name: "Drift", run: testDrift, limit: 3 * time.Minute},
+		{name: "ExternalServices", run: testExternalServices, lengthy: true},
+		{name: "Spoofing", run: testSpoofing, lengthy: true},
+		{name: "Policies", run: testPolicies, lengthy: true},
+		{name: "KubectlOVN", run: testKubectlOVN, lengthy: true},
+		{name: "Security", run: testSecurity},
+		{name: "IdleMasterRestart", run: testIdleMasterRestart, lengthy: true},
+		{name: "NodeAddedAndRemoved", run: testNodeAddedAndRemoved, lengthy: true},
+		{name: "Drift", run: testDrift},
 	} {
 		c.runScenario(t, s)
 	}

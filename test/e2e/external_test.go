@@ -87,7 +87,7 @@ func (c externalCheck) policyChanges() {
 		}
 		for _, is4 := range c.families() {
 			for proto, at := range nodePorts(s) {
-				c.eventually(5*time.Second, func() error { return c.spreads(proto, port(c.nodes[0].Address(is4), at), want) })
+				c.eventually(func() error { return c.spreads(proto, port(c.nodes[0].Address(is4), at), want) })
 			}
 		}
 	}
@@ -95,13 +95,9 @@ func (c externalCheck) policyChanges() {
 
 // spreads is mustSpread for a state that is on its way.
 func (c externalCheck) spreads(proto string, at netip.AddrPort, want []string) error {
-	got := answered{}
-	for range enough {
-		name, err := askName(c.ctx, c.outside, proto, at)
-		if err != nil {
-			return err
-		}
-		got[name]++
+	got, failed := c.askAtOnce(c.outside, proto, at, enough)
+	if len(failed) > 0 {
+		return failed[0]
 	}
 	if who := slices.Sorted(maps.Keys(got)); !slices.Equal(who, want) {
 		return fmt.Errorf("%s was answered over %s by %s, want each of %v", at, proto, got, want)
@@ -293,7 +289,7 @@ func (c externalCheck) healthCheckNodePort() {
 	at := uint16(s.Spec.HealthCheckNodePort)
 	for _, is4 := range c.families() {
 		for i, node := range c.nodes {
-			c.eventually(5*time.Second, func() error {
+			c.eventually(func() error {
 				ctx, cancel := context.WithTimeout(c.ctx, time.Second)
 				defer cancel()
 				body, err := httpGet(ctx, c.outside, port(node.Address(is4), at), "/")

@@ -5,7 +5,6 @@ package e2e
 import (
 	"net/netip"
 	"slices"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -38,7 +37,7 @@ func (c externalCheck) remoteHostEndpoint() {
 		for proto, at := range nodePorts(s) {
 			// The client's own MAC has to be found out.
 			for _, to := range []netip.AddrPort{port(external[is4], servicePort), port(c.nodes[1].Address(is4), at)} {
-				c.eventually(5*time.Second, func() error { return c.spreads(proto, to, []string{far}) })
+				c.eventually(func() error { return c.spreads(proto, to, []string{far}) })
 			}
 		}
 	}

@@ -47,7 +47,7 @@ func (n neighbours) goOn(after string) {
 	n.Helper()
 	n.mustReach(n.from, n.server, tcp, httpPort)
 	for _, is4 := range n.families() {
-		took := n.eventually(10*time.Second, func() error {
+		took := n.eventually(func() error {
 			_, err := askName(n.ctx, n.from, tcp, port(clusterIP(n.untouched, is4), servicePort))
 			return err
 		})
@@ -80,7 +80,7 @@ func (n neighbours) annotated() {
 		if value == pods[i].Annotations[names.PodNetworksAnnotation] || len(value) > 1000 {
 			n.Errorf("%s keeps its annotation %.200s", pods[i].Name, value)
 		}
-		n.eventually(10*time.Second, func() error {
+		n.eventually(func() error {
 			told := n.events(pods[i].Name)
 			if !slices.ContainsFunc(told, func(s string) bool { return strings.HasPrefix(s, "PodNetworkReplaced: ") && len(s) < 1100 }) {
 				return fmt.Errorf("%s: its author is not told: %.2000q", pods[i].Name, told)
@@ -96,7 +96,7 @@ func (n neighbours) longNames() {
 	_, err := n.lab.client.CoreV1().Namespaces().Create(n.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
 	n.must(err)
 	defer func() { n.must(n.lab.client.CoreV1().Namespaces().Delete(n.ctx, namespace, metav1.DeleteOptions{})) }()
-	n.until(20*time.Second, func() string {
+	n.until(func() string {
 		if _, ok, _ := n.seen.accounts.GetByKey(namespace + "/default"); !ok {
 			return "no service account"
 		}
@@ -104,7 +104,7 @@ func (n neighbours) longNames() {
 	})
 	pod := newPod(namespace, strings.Repeat("a.b-c", 30)+"x", onNode(n.Nodes()[1]), func(p *corev1.Pod) { p.Labels = nil })
 	n.create(pod)
-	n.until(time.Minute, func() string {
+	n.until(func() string {
 		if p := n.seen.pod(namespace, pod.Name); p == nil || !isReady(p) {
 			return describeNamed(p, pod.Name)
 		}
@@ -118,7 +118,7 @@ func (n neighbours) longNames() {
 	_, err = n.lab.client.NetworkingV1().NetworkPolicies(namespace).Create(n.ctx, policy, metav1.CreateOptions{})
 	n.must(err)
 	place := n.placesOf(n.seen.pod(namespace, pod.Name))[0]
-	n.eventually(20*time.Second, func() error {
+	n.eventually(func() error {
 		if _, err := askName(n.ctx, n.from, tcp, port(place.Addresses[0], httpPort)); err == nil {
 			return fmt.Errorf("the policy with a long name is not in effect")
 		}
@@ -141,7 +141,7 @@ func (n neighbours) manyLabels() {
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}},
 	}, metav1.CreateOptions{})
 	n.must(err)
-	n.eventually(20*time.Second, func() error {
+	n.eventually(func() error {
 		if _, err := askName(n.ctx, n.from, tcp, port(place.Addresses[0], httpPort)); err == nil {
 			return fmt.Errorf("the policy does not select the pod with 5,000 labels")
 		}

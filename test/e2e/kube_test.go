@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -110,9 +111,9 @@ func (m *mirror) await(ctx context.Context, missing func() string) error {
 }
 
 // until waits for a state of Kubernetes objects; missing says what is wrong, or "".
-func (e *env) until(limit time.Duration, missing func() string) time.Duration {
+func (e *env) until(missing func() string) time.Duration {
 	e.Helper()
-	ctx, cancel := context.WithTimeout(e.ctx, limit)
+	ctx, cancel := context.WithTimeout(e.ctx, patience)
 	defer cancel()
 	began := time.Now()
 	e.must(e.seen.await(ctx, missing))
@@ -128,7 +129,7 @@ func (e *env) makeNamespace(name string) {
 	e.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), time.Minute)
 		defer cancel()
-		if err := e.client.CoreV1().Namespaces().Delete(ctx, e.ns, metav1.DeleteOptions{}); err != nil {
+		if err := errors.Join(e.client.CoreV1().Namespaces().Delete(ctx, e.ns, metav1.DeleteOptions{}), e.empty(ctx)); err != nil {
 			e.Errorf("delete namespace: %v", err)
 			return
 		}
@@ -142,12 +143,25 @@ func (e *env) makeNamespace(name string) {
 			e.Error(err)
 		}
 	})
-	e.until(20*time.Second, func() string {
+	e.until(func() string {
 		if _, ok, _ := e.seen.accounts.GetByKey(e.ns + "/default"); !ok {
 			return "no service account in " + e.ns
 		}
 		return ""
 	})
+}
+
+// empty deletes at once what the scenario's namespace has; the namespace's own controller begins after five seconds.
+func (e *env) empty(ctx context.Context) error {
+	var o metav1.DeleteOptions
+	var all metav1.ListOptions
+	return errors.Join(
+		e.client.AppsV1().StatefulSets(e.ns).DeleteCollection(ctx, o, all),
+		e.client.BatchV1().Jobs(e.ns).DeleteCollection(ctx, o, all),
+		e.client.CoreV1().RESTClient().Delete().Namespace(e.ns).Resource("services").Do(ctx).Error(),
+		e.client.CoreV1().Pods(e.ns).DeleteCollection(ctx, o, all),
+		e.client.NetworkingV1().NetworkPolicies(e.ns).DeleteCollection(ctx, o, all),
+	)
 }
 
 // Ports of the test program in pods. Pods in a node's own network use others, so that two of them
@@ -229,14 +243,14 @@ func (e *env) startAll(pods ...*corev1.Pod) []traffic.Place {
 	for _, p := range pods {
 		names = append(names, p.Name)
 	}
-	e.ready(time.Minute, names...)
+	e.ready(names...)
 	return e.places(names...)
 }
 
 // ready waits until the named pods of the scenario's namespace are ready.
-func (e *env) ready(limit time.Duration, names ...string) time.Duration {
+func (e *env) ready(names ...string) time.Duration {
 	e.Helper()
-	return e.until(limit, func() string { return e.notReady(names) })
+	return e.until(func() string { return e.notReady(names) })
 }
 
 func (e *env) notReady(names []string) string {
@@ -285,18 +299,18 @@ func describe(p *corev1.Pod) string {
 }
 
 // delete deletes pods of the scenario's namespace and waits until they are gone.
-func (e *env) delete(limit time.Duration, names ...string) {
+func (e *env) delete(names ...string) {
 	e.Helper()
 	for _, n := range names {
 		e.must(e.client.CoreV1().Pods(e.ns).Delete(e.ctx, n, metav1.DeleteOptions{}))
 	}
-	e.gone(limit, names...)
+	e.gone(names...)
 }
 
 // gone waits until pods of the scenario's namespace do not exist.
-func (e *env) gone(limit time.Duration, names ...string) {
+func (e *env) gone(names ...string) {
 	e.Helper()
-	e.until(limit, func() string {
+	e.until(func() string {
 		for _, n := range names {
 			if p := e.seen.pod(e.ns, n); p != nil {
 				return "still there: " + describe(p)

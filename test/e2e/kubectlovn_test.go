@@ -98,7 +98,7 @@ func (k kubectlOVN) run(args ...string) (string, int) {
 // settle waits until OVN has the policies, on all nodes.
 func (k kubectlOVN) settle() {
 	k.Helper()
-	k.eventually(20*time.Second, func() error {
+	k.eventually(func() error {
 		out, _ := k.run("list", "policies", "-n", k.ns, "-o", "json")
 		var list []struct {
 			Name     string
@@ -261,7 +261,7 @@ func (k kubectlOVN) plans() {
 	}
 	k.policy("planned", spec)
 	for row, table := range planned {
-		k.eventually(10*time.Second, func() error {
+		k.eventually(func() error {
 			if !there(table, row) {
 				return fmt.Errorf("%s %s was planned, but is not there", table, row)
 			}
@@ -295,8 +295,8 @@ func (k kubectlOVN) inPods(node string) {
 		}
 	})
 	in.create(tools)
-	defer in.delete(20*time.Second, "tools")
-	in.ready(30*time.Second, "tools")
+	defer in.delete("tools")
+	in.ready("tools")
 	out, code := k.run("--access", "pods", "vsctl", node, "--", "list-br")
 	if code != 0 || strings.TrimSpace(out) != names.ExternalBridge+"\n"+names.IntegrationBridge {
 		k.Errorf("bridges of %s, by way of a pod (exit code %d): %q", node, code, out)
@@ -321,7 +321,7 @@ func (k kubectlOVN) status(node string) {
 		{plan.Northd, plan.ControlPlane, 3, "northd"},
 	} {
 		start := k.stopped(c.component, c.machine)
-		k.eventually(30*time.Second, func() error { // A busy machine's others may be late, too, for a while.
+		k.eventually(func() error { // A busy machine's others may be late, too, for a while.
 			if out, code := k.run("status"); code != c.code || !strings.Contains(out, c.says) {
 				return fmt.Errorf("without %s on %s: exit code %d, want %d and %q:\n%s", c.component, c.machine, code, c.code, c.says, out)
 			}

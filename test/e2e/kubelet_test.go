@@ -49,7 +49,7 @@ func testKubelet(e *env) {
 		newPod(e.ns, "exec", onNode(node), probed(execProbe("test -e /tmp/ready"), execProbe("test ! -e /tmp/dead"))),
 		newPod(e.ns, "deaf", onNode(node), probed(httpProbe("/echo?code=503"), nil)),
 	)
-	e.ready(30*time.Second, "http", "tcp")
+	e.ready("http", "tcp")
 	running := func(name string) func() string {
 		return func() string {
 			if p := e.seen.pod(e.ns, name); p == nil || p.Status.Phase != corev1.PodRunning {
@@ -58,14 +58,14 @@ func testKubelet(e *env) {
 			return ""
 		}
 	}
-	e.until(30*time.Second, running("exec"))
+	e.until(running("exec"))
 	if e.notReady([]string{"exec"}) == "" {
 		e.Error("a pod is ready although its readiness probe fails")
 	}
 	e.must(e.kubectl("exec", "exec", "--", "touch", "/tmp/ready"))
-	e.ready(10*time.Second, "exec")
+	e.ready("exec")
 	e.must(e.kubectl("exec", "exec", "--", "touch", "/tmp/dead"))
-	e.until(30*time.Second, func() string {
+	e.until(func() string {
 		if e.restartsOf("exec") == 0 {
 			return "a container whose liveness probe fails is not restarted"
 		}
@@ -131,7 +131,7 @@ func testDNS(e *env) {
 		e.create(newPod(e.ns, "client-"+node, onNode(node)))
 	}
 	for _, node := range e.Nodes() { // All of them first: a node that gets a port may drop a packet.
-		e.ready(30*time.Second, "client-"+node)
+		e.ready("client-" + node)
 	}
 	for _, node := range e.Nodes() {
 		for _, server := range servers {
@@ -156,7 +156,7 @@ func testDNS(e *env) {
 func (e *env) dnsServers() []*corev1.Pod {
 	e.Helper()
 	var out []*corev1.Pod
-	e.until(30*time.Second, func() string {
+	e.until(func() string {
 		out = nil
 		for _, p := range e.seen.podsOf("kube-system") {
 			if p.Labels["k8s-app"] == "kube-dns" && isReady(p) {

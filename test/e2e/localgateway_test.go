@@ -22,11 +22,11 @@ func TestLocalGateway(t *testing.T) {
 	for _, s := range []scenario{
 		{name: "LocalGateway", run: testLocalGateway},
 		{name: "IPTables", run: testIPTables},
-		{name: "Reachability", run: testReachability},
+		{name: "Reachability", run: testReachability, lengthy: true},
 		{name: "Egress", run: testEgress},
-		{name: "Services", run: testServices},
-		{name: "ExternalServices", run: testExternalServices, limit: 8 * time.Minute},
-		{name: "NodeAddress", run: testNodeAddress},
+		{name: "Services", run: testServices, lengthy: true},
+		{name: "ExternalServices", run: testExternalServices},
+		{name: "NodeAddress", run: testNodeAddress, lengthy: true},
 	} {
 		c.runScenario(t, s)
 	}
@@ -56,7 +56,7 @@ func testLocalGateway(e *env) {
 			e.Errorf("a pod reaches %s, which the host's firewall forbids", outside.Address(is4))
 		}
 		e.on(node, "nft", "delete", "table", "inet", "firewall")
-		e.eventually(5*time.Second, func() error {
+		e.eventually(func() error {
 			seen, err := e.seenOutside(pod, outside, tcp, is4)
 			if err == nil && seen != self.Address(is4) {
 				err = fmt.Errorf("it came from %s", seen)
@@ -75,7 +75,7 @@ func testIPTables(e *env) {
 			for proto, at := range nodePorts(s) {
 				want := fmt.Sprintf("-A OVN-KUBE-NODEPORT -p %[1]s -m addrtype --dst-type LOCAL -m %[1]s --dport %[2]d -j DNAT --to-destination %[3]s",
 					proto, at, port(clusterIP(s, is4), servicePort))
-				e.eventually(10*time.Second, func() error {
+				e.eventually(func() error {
 					rules, err := e.Exec(e.ctx, node, command, "-t", "nat", "-S", "OVN-KUBE-NODEPORT")
 					if err == nil && !strings.Contains(rules, want+"\n") {
 						err = fmt.Errorf("%s: no rule %q in\n%s", node, want, rules)

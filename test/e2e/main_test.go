@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 // options are the flags of the test binary.
 type options struct {
+	full   bool
 	keep   bool
 	prefix string
 	bin    string
@@ -28,6 +30,7 @@ type options struct {
 var run options
 
 func TestMain(m *testing.M) {
+	flag.BoolVar(&run.full, "full", false, "all scenarios in all labs, not only those that each change is judged by")
 	flag.BoolVar(&run.keep, "keep", false, "leave the labs up, and use those that are")
 	flag.StringVar(&run.prefix, "prefix", "e2e", "first part of the labs' names")
 	flag.StringVar(&run.bin, "bin", "", "folder with the product's executables (default: _output/bin)")
@@ -66,49 +69,59 @@ type scenario struct {
 	run  func(e *env)
 	// only lists the families it runs in; none means all.
 	only []plan.Family
-	// limit is the time it may take; 0 means four minutes.
-	limit time.Duration
+	// single says that every run tests it in labs of one family too: it depends on what such a cluster lacks. The dual
+	// stack lab has all that the two families have of the rest.
+	single bool
+	// lengthy ones run with -full only.
+	lengthy bool
+}
+
+// in tells whether the usual lab of a family tests the scenario in this run.
+func (s scenario) in(f plan.Family) bool {
+	return (len(s.only) == 0 || slices.Contains(s.only, f)) && (run.full || s.single || f == plan.Dual)
 }
 
 // scenarios are in the order in which they run: first what disturbs nothing.
 func scenarios() []scenario {
 	return []scenario{
-		{name: "OperatorsView", run: testOperatorsView},
-		{name: "Reachability", run: testReachability},
+		{name: "OperatorsView", run: testOperatorsView, single: true},
+		{name: "Reachability", run: testReachability, single: true},
 		{name: "PacketSizes", run: testPacketSizes},
 		{name: "Kubelet", run: testKubelet},
-		{name: "DNS", run: testDNS},
-		{name: "Egress", run: testEgress},
-		{name: "Services", run: testServices},
-		{name: "ExternalServices", run: testExternalServices, limit: 8 * time.Minute},
-		{name: "ServiceChurn", run: testServiceChurn, limit: 6 * time.Minute, only: []plan.Family{plan.Dual}},
-		{name: "Policies", run: testPolicies, limit: 8 * time.Minute},
+		{name: "DNS", run: testDNS, single: true},
+		{name: "Egress", run: testEgress, single: true},
+		{name: "Services", run: testServices, single: true},
+		{name: "ExternalServices", run: testExternalServices},
+		{name: "ServiceChurn", run: testServiceChurn, only: []plan.Family{plan.Dual}, lengthy: true},
+		{name: "Policies", run: testPolicies},
 		{name: "KubectlOVN", run: testKubectlOVN},
-		{name: "Spoofing", run: testSpoofing, limit: 4 * time.Minute},
-		{name: "HostileObjects", run: testHostileObjects, limit: 4 * time.Minute},
-		{name: "Storm", run: testStorm, limit: 4 * time.Minute, only: []plan.Family{plan.Dual}},
+		{name: "Spoofing", run: testSpoofing},
+		{name: "HostileObjects", run: testHostileObjects},
+		{name: "Storm", run: testStorm, only: []plan.Family{plan.Dual}, lengthy: true},
 		{name: "StatefulSet", run: testStatefulSet},
 		{name: "JobFreesAddress", run: testJobFreesAddress},
 		{name: "EditedAnnotation", run: testEditedAnnotation},
-		{name: "Churn", run: testChurn, limit: 6 * time.Minute},
+		{name: "Churn", run: testChurn, lengthy: true},
 		// Dual stack has all of IPv6 in it.
-		{name: "TwoHundredPodsOnOneNode", run: testDensity, limit: 6 * time.Minute, only: []plan.Family{plan.IPv4, plan.Dual}},
+		{name: "TwoHundredPodsOnOneNode", run: testDensity, only: []plan.Family{plan.IPv4, plan.Dual}, lengthy: true},
 		{name: "IdleMasterRestart", run: testIdleMasterRestart},
 		{name: "ForeignRows", run: testForeignRows},
-		{name: "Security", run: testSecurity, limit: 3 * time.Minute},
-		{name: "Killed", run: testKilled, limit: 5 * time.Minute},
+		{name: "Security", run: testSecurity},
+		{name: "Killed", run: testKilled},
 		{name: "MasterDown", run: testMasterDown},
 		{name: "AgentDown", run: testAgentDown},
-		{name: "NodeAddedAndRemoved", run: testNodeAddedAndRemoved, limit: 3 * time.Minute},
+		{name: "NodeAddedAndRemoved", run: testNodeAddedAndRemoved},
 		{name: "LinkFlap", run: testLinkFlap},
 		{name: "NodeAddress", run: testNodeAddress},
-		{name: "Drift", run: testDrift, limit: 3 * time.Minute},
+		{name: "Drift", run: testDrift},
 	}
 }
 
 func runFamily(t *testing.T, family plan.Family) {
 	c := bringUp(t, family, labOptions{})
 	for _, s := range scenarios() {
-		c.runScenario(t, s)
+		if s.in(family) {
+			c.runScenario(t, s)
+		}
 	}
 }

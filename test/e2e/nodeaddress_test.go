@@ -17,9 +17,6 @@ import (
 	"github.com/ovnkube/ovnkube/test/lab/plan"
 )
 
-// followLimit is how long a node may take to follow a new address, with enough left for a machine that has much else to do.
-const followLimit = 20 * time.Second
-
 // moving is a node whose address changes, with a pod on it, a pod elsewhere, and a service whose only backend is the pod on it.
 type moving struct {
 	*env
@@ -67,7 +64,7 @@ func (m moving) change(from, to netip.Addr) {
 		add += " nodad"
 	}
 	m.on(m.node, "sh", "-c", fmt.Sprintf("%s && ip addr del %s dev %s", add, underlayPrefix(from), names.ExternalBridge))
-	m.eventually(followLimit, func() error { return errors.Join(m.published(from, to), m.inFlows(from, to), m.inRows(from, to)) })
+	m.eventually(func() error { return errors.Join(m.published(from, to), m.inFlows(from, to), m.inRows(from, to)) })
 	m.measured("%s has %s instead of %s: annotation, flows and rows after %v", m.node, to, from, time.Since(began).Round(time.Millisecond))
 }
 
@@ -117,7 +114,7 @@ func (m moving) works(a netip.Addr) {
 	began := time.Now()
 	within := func(what string, try func(ctx context.Context) error) {
 		m.Helper()
-		m.eventually(followLimit, func() error {
+		m.eventually(func() error {
 			ctx, cancel := context.WithTimeout(m.ctx, time.Second)
 			defer cancel()
 			if err := try(ctx); err != nil {

@@ -52,7 +52,7 @@ func testNodeAddedAndRemoved(e *env) {
 		e.checkManagementPort(node)
 		e.measured("node added: Ready after %.1f s, a pod on it talks to others after %.1f s", ready.Seconds(), time.Since(began).Seconds())
 		e.removeNode(node, name, name+"-host")
-		took := e.eventually(20*time.Second, func() error {
+		took := e.eventually(func() error {
 			now, err := e.takeCensus()
 			if err != nil {
 				return err
@@ -85,5 +85,5 @@ func (e *env) removeNode(node string, pods ...string) {
 			e.Error(err)
 		}
 	}
-	e.gone(10*time.Second, pods...)
+	e.gone(pods...)
 }

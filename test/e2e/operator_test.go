@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -72,7 +71,7 @@ func testOperatorsView(e *env) {
 		e.create(newPod(e.ns, pods[n], onNode(n), pausing))
 	}
 	for _, n := range e.Nodes() {
-		e.ready(30*time.Second, pods[n])
+		e.ready(pods[n])
 		e.checkOpenVSwitch(n)
 		e.checkManagementPort(n)
 		e.checkRoutes(n)

@@ -119,7 +119,7 @@ func (e *env) killWhileTalking(v victim, from, to traffic.Place, near, far strin
 	e.mustReach(fresh[1], from, tcp, httpPort)
 	e.measured("%s killed: runs again after %v; %v after the kill new pods on both nodes took %v", v.component,
 		back.Round(time.Millisecond), healthy.Sub(killed).Round(time.Millisecond), usable.Round(time.Millisecond))
-	e.delete(30*time.Second, names...)
+	e.delete(names...)
 }
 
 // judge says what is wrong with what a probe found, or "".
@@ -153,7 +153,7 @@ func testMasterDown(e *env) {
 	}
 	began := time.Now()
 	start()
-	e.ready(30*time.Second, list...)
+	e.ready(list...)
 	e.measured("%d pods created while the master was down: all ready %v after its start", len(list), time.Since(began).Round(time.Millisecond))
 	p := e.places(list...)
 	e.mustReach(p[0], p[1], tcp, httpPort)
@@ -181,7 +181,7 @@ func testAgentDown(e *env) {
 	start()
 	e.agentReady(node)
 	returned := time.Since(began)
-	e.ready(30*time.Second, "new")
+	e.ready("new")
 	running := time.Since(began)
 	e.measured("agent ready %v after its start; a pod created before runs %v after that", returned.Round(time.Millisecond), (running - returned).Round(time.Millisecond))
 	if running-returned > 2*time.Second {

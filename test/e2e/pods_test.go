@@ -36,12 +36,12 @@ func testStatefulSet(e *env) {
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod.Spec}},
 	}, metav1.CreateOptions{})
 	e.must(err)
-	e.ready(30*time.Second, "web-0")
+	e.ready("web-0")
 	now := int64(0)
 	for round, o := range []metav1.DeleteOptions{{}, {GracePeriodSeconds: &now}, {GracePeriodSeconds: &now}} {
 		old := e.seen.pod(e.ns, "web-0").UID
 		e.must(e.client.CoreV1().Pods(e.ns).Delete(e.ctx, "web-0", o))
-		took := e.until(40*time.Second, func() string {
+		took := e.until(func() string {
 			p := e.seen.pod(e.ns, "web-0")
 			if p == nil || p.UID == old || !isReady(p) {
 				return "the new pod is not ready: " + describeNamed(p, "web-0")
@@ -72,7 +72,7 @@ func testJobFreesAddress(e *env) {
 	}, metav1.CreateOptions{})
 	e.must(err)
 	var pod *corev1.Pod
-	e.until(30*time.Second, func() string {
+	e.until(func() string {
 		for _, p := range e.seen.podsOf(e.ns) {
 			if p.Status.Phase == corev1.PodSucceeded {
 				pod = p
@@ -81,7 +81,7 @@ func testJobFreesAddress(e *env) {
 		}
 		return "no completed pod"
 	})
-	took := e.eventually(10*time.Second, func() error {
+	took := e.eventually(func() error {
 		if row := e.nb("--bare", "--columns=name", "find", "Logical_Switch_Port", "name="+e.ns+"_"+pod.Name); row != "" {
 			return errors.New("a completed pod keeps its logical port")
 		}
@@ -110,7 +110,7 @@ func testEditedAnnotation(e *env) {
 	value := func(pod string) string { return e.seen.pod(e.ns, pod).Annotations[names.PodNetworksAnnotation] }
 	original, theft := value("a"), value("b")
 	check := func(when, edited string) {
-		took := e.until(15*time.Second, func() string {
+		took := e.until(func() string {
 			// A watch may show the time before the edit for a moment.
 			newer, err := resourceversion.CompareResourceVersion(e.seen.pod(e.ns, "a").ResourceVersion, edited)
 			if v := value("a"); v != original || err != nil || newer <= 0 {
@@ -148,7 +148,7 @@ func testChurn(e *env) {
 			if w%2 == 0 {
 				name = fmt.Sprintf("churn-%d-%d", w, i)
 			}
-			e.until(time.Minute, func() string {
+			e.until(func() string {
 				if p := e.seen.pod(e.ns, name); p != nil {
 					return "the old pod is still there: " + describe(p)
 				}
@@ -157,7 +157,7 @@ func testChurn(e *env) {
 			e.create(newPod(e.ns, name, onNode(e.Nodes()[i%len(e.Nodes())]), pausing))
 			list = append(list, name)
 		}
-		e.ready(time.Minute, list...)
+		e.ready(list...)
 		e.checkAddressesUnique()
 		for i, name := range list {
 			o := metav1.DeleteOptions{}
@@ -168,7 +168,7 @@ func testChurn(e *env) {
 		}
 	}
 	took := time.Since(began)
-	e.until(time.Minute, func() string {
+	e.until(func() string {
 		if left := e.seen.podsOf(e.ns); len(left) > 0 {
 			return fmt.Sprintf("%d pods left, one is %s", len(left), describe(left[0]))
 		}
@@ -181,7 +181,7 @@ func testChurn(e *env) {
 // settle waits until nothing is more or less than before.
 func (e *env) settle(before census.Census) time.Duration {
 	e.Helper()
-	return e.eventually(45*time.Second, func() error {
+	return e.eventually(func() error {
 		now, err := e.takeCensus()
 		if err != nil {
 			return err
@@ -204,7 +204,7 @@ func testDensity(e *env) {
 		e.create(newPod(e.ns, list[i], onNode(node), pausing))
 	}
 	created := time.Since(began)
-	e.ready(3*time.Minute, list...)
+	e.ready(list...)
 	e.measured("%d pods on one node: created in %.1f s, all ready after %.1f s", count, created.Seconds(), time.Since(began).Seconds())
 	e.checkAddressesUnique()
 	client := e.start("client", onNode(other))
@@ -216,7 +216,7 @@ func testDensity(e *env) {
 	for _, n := range append(list, "client") {
 		e.must(e.client.CoreV1().Pods(e.ns).Delete(e.ctx, n, metav1.DeleteOptions{}))
 	}
-	e.gone(2*time.Minute, list...)
+	e.gone(list...)
 	e.measured("all %d gone after %.1f s", count, time.Since(began).Seconds())
 	e.settle(before)
 }

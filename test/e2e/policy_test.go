@@ -178,14 +178,14 @@ func (c policyLab) none() {
 // mustEcho wants an answer, within some tries.
 func (c policyLab) mustEcho(from traffic.Place, proto string, at netip.AddrPort) {
 	c.Helper()
-	c.settled(20*time.Second, func() error { return c.echo(from, proto, at, time.Second) })
+	c.settled(func() error { return c.echo(from, proto, at, time.Second) })
 }
 
 // probes: the kubelet reaches pods that nobody else reaches, from their start on.
 func (c policyLab) probes() {
 	c.apply(c.policiesOf(`{podSelector: {}, policyTypes: [Ingress, Egress]}`)...)
 	c.create(newPod(c.ns, "probed", onNode(c.Nodes()[0]), probed(httpProbe("/hostname"), httpProbe("/hostname"))))
-	took := c.ready(30*time.Second, "probed")
+	took := c.ready("probed")
 	time.Sleep(5 * time.Second) // Probes ask every second, and may fail once.
 	if missing := c.notReady([]string{"probed"}); missing != "" {
 		c.Error(missing)
@@ -195,7 +195,7 @@ func (c policyLab) probes() {
 	}
 	c.measured("a pod with probes under default deny is ready after %v", took.Round(time.Millisecond))
 	c.none()
-	c.delete(30*time.Second, "probed")
+	c.delete("probed")
 }
 
 // churn: policies, labels and pods change together, and the master is killed meanwhile. What is left is as the oracle says.
@@ -251,7 +251,7 @@ func (c policyLab) deleteChurned(namespaces []string, i int) {
 	now, name := int64(0), fmt.Sprint("churn-", i%4, "-", i)
 	for _, n := range namespaces {
 		if c.seen.pod(n, name) != nil {
-			(&env{T: c.T, lab: c.lab, ctx: c.ctx, ns: n}).ready(time.Minute, name)
+			(&env{T: c.T, lab: c.lab, ctx: c.ctx, ns: n}).ready(name)
 			c.must(c.client.CoreV1().Pods(n).Delete(c.ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
 		}
 	}

@@ -101,7 +101,7 @@ func (c policyLab) latency() {
 		when, ok := a.since(passes)
 		if !ok {
 			// Nothing is tried any more that would keep a flow in use. How late it comes is for the figures.
-			when = done.Add(c.settled(20*time.Second, func() error { return c.passes(from.Place, at, passes) }) + observation)
+			when = done.Add(c.settled(func() error { return c.passes(from.Place, at, passes) }) + observation)
 			c.measured("%v after a change of policies a connection still was not as it should be, pass=%v", observation, passes)
 		}
 		return max(0, when.Sub(done))

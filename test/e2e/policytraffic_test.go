@@ -92,7 +92,7 @@ func (c policyLab) established() {
 		}
 		began := time.Now()
 		c.apply(c.policiesOf(`{podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress]}`)...)
-		cut := c.settled(20*time.Second, func() error {
+		cut := c.settled(func() error {
 			if alive(300*time.Millisecond) == nil {
 				return errors.New("it goes on")
 			}
@@ -101,7 +101,7 @@ func (c policyLab) established() {
 		c.measured("an established connection was cut %v after its policy had been created (%v of waiting for an answer included)",
 			time.Since(began).Round(time.Millisecond), 300*time.Millisecond)
 		c.apply()
-		resumed := c.settled(60*time.Second, func() error { return alive(time.Second) })
+		resumed := c.settled(func() error { return alive(time.Second) })
 		c.measured("cut after %v, resumed %v after the policy had been deleted", cut.Round(time.Millisecond), resumed.Round(time.Millisecond))
 		_ = conn.Close()
 	}

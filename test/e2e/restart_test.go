@@ -29,7 +29,7 @@ func (e *env) quiet() int {
 	e.Helper()
 	e.masterReady()
 	last, since := e.transactions(), time.Now()
-	e.eventually(30*time.Second, func() error {
+	e.eventually(func() error {
 		if n := e.transactions(); n != last {
 			last, since = n, time.Now()
 		}
@@ -101,8 +101,8 @@ func testForeignRows(e *env) {
 	for i := range 4 {
 		e.create(newPod(e.ns, fmt.Sprintf("p%d", i), onNode(node), pausing))
 	}
-	e.ready(30*time.Second, "p0", "p1", "p2", "p3")
-	e.delete(30*time.Second, "p0", "p1", "p2", "p3")
+	e.ready("p0", "p1", "p2", "p3")
+	e.delete("p0", "p1", "p2", "p3")
 	e.kill(plan.Master, plan.ControlPlane)
 	check("with pods that came and went")
 }

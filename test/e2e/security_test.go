@@ -314,7 +314,7 @@ func testRotation(e *env) {
 	opened := connections()
 	e.must(os.Remove(file))
 	e.restart(plan.NodeAgent, node)
-	e.eventually(20*time.Second, func() error {
+	e.eventually(func() error {
 		now, err := os.ReadFile(file)
 		if err == nil && string(now) == string(before) {
 			err = fmt.Errorf("the certificate is the old one")
@@ -328,7 +328,7 @@ func testRotation(e *env) {
 	}
 	e.kill(plan.SBDB, plan.ControlPlane)
 	// What it says of its connection may be about the one that has just been cut off.
-	took := e.eventually(30*time.Second, func() error {
+	took := e.eventually(func() error {
 		if connections() == opened {
 			return errors.New("ovn-controller has not connected again")
 		}

@@ -49,7 +49,7 @@ func testCertificateRequests(e *env) {
 			e.Errorf("%s: %v", c.what, err)
 			continue
 		}
-		e.eventually(10*time.Second, func() error {
+		e.eventually(func() error {
 			csr, err = e.client.CertificatesV1().CertificateSigningRequests().Get(e.ctx, csr.Name, metav1.GetOptions{})
 			if err == nil && len(csr.Status.Certificate) == 0 && len(csr.Status.Conditions) == 0 {
 				err = fmt.Errorf("%s: no answer to %s", c.what, csr.Name)
@@ -91,7 +91,7 @@ func testManyRequests(e *env) {
 	}
 	wg.Wait()
 	asked := time.Since(began)
-	e.eventually(60*time.Second, func() error {
+	e.eventually(func() error {
 		list, err := e.client.CertificatesV1().CertificateSigningRequests().List(e.ctx, metav1.ListOptions{LabelSelector: label})
 		if err != nil {
 			return err

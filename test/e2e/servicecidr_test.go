@@ -41,7 +41,7 @@ func (c externalCheck) serviceCIDR() {
 			c.Error(err)
 		}
 	})
-	c.eventually(30*time.Second, func() error {
+	c.eventually(func() error {
 		now, err := cidrs.Get(c.ctx, name, metav1.GetOptions{})
 		if err == nil && !meta.IsStatusConditionTrue(now.Status.Conditions, networkingv1.ServiceCIDRConditionReady) {
 			err = fmt.Errorf("ServiceCIDR %s is not ready: %+v", name, now.Status.Conditions)
@@ -51,7 +51,7 @@ func (c externalCheck) serviceCIDR() {
 	s := c.service("more-networks", spread, func(s *corev1.Service) { s.Spec.ClusterIP, s.Spec.ClusterIPs = addresses[0], addresses })
 	node := c.Nodes()[2]
 	for _, is4 := range c.families() {
-		c.measured("route to an added service network: after %v", c.eventually(5*time.Second, func() error { return c.wantRoutes(node, is4, moreRoute(is4)) }))
+		c.measured("route to an added service network: after %v", c.eventually(func() error { return c.wantRoutes(node, is4, moreRoute(is4)) }))
 		for _, from := range []int{0, 2} {
 			for _, proto := range []string{tcp, udp} {
 				c.mustSpread(c.nodes[from], proto, port(clusterIP(s, is4), servicePort), c.backends...)
@@ -62,7 +62,7 @@ func (c externalCheck) serviceCIDR() {
 	c.must(c.client.CoreV1().Services(c.ns).Delete(c.ctx, s.Name, metav1.DeleteOptions{}))
 	c.must(cidrs.Delete(c.ctx, name, metav1.DeleteOptions{}))
 	for _, is4 := range c.families() {
-		c.eventually(30*time.Second, func() error {
+		c.eventually(func() error {
 			if c.wantRoutes(node, is4, moreRoute(is4)) == nil {
 				return errors.New("the route to a removed service network is still there")
 			}

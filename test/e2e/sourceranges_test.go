@@ -5,7 +5,6 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -36,7 +35,7 @@ func (c externalCheck) sourceRanges() {
 	}
 	each(func(proto string, at netip.AddrPort) {
 		// In local mode no gateway router has met the client before.
-		c.eventually(20*time.Second, func() error { return c.spreads(proto, at, c.backends) })
+		c.eventually(func() error { return c.spreads(proto, at, c.backends) })
 		c.mustNotServe(c.pods[0], proto, at)
 	})
 	s.Spec.LoadBalancerSourceRanges = strangers
@@ -48,7 +47,7 @@ func (c externalCheck) sourceRanges() {
 // mustNotServe waits until an address no longer answers, and wants it to stay so.
 func (c externalCheck) mustNotServe(from traffic.Place, proto string, at netip.AddrPort) {
 	c.Helper()
-	c.eventually(10*time.Second, func() error {
+	c.eventually(func() error {
 		if name, err := askName(c.ctx, from, proto, at); err == nil {
 			return fmt.Errorf("%s → %s over %s is answered by %s", from, at, proto, name)
 		}

@@ -298,7 +298,7 @@ func (l liars) fragments(from, to traffic.Place) {
 	}
 	const small, large = 100, 1900
 	// Fragments do arrive, if not each time.
-	l.eventually(10*time.Second, func() error {
+	l.eventually(func() error {
 		n := send(9999, large)
 		ctx, cancel := context.WithTimeout(l.ctx, 500*time.Millisecond)
 		defer cancel()
@@ -311,7 +311,7 @@ func (l liars) fragments(from, to traffic.Place) {
 	l.must(err)
 	defer func() { l.must(policies.Delete(l.ctx, p.Name, metav1.DeleteOptions{})) }()
 	// The connection to the forbidden port ends with the policy, so this is another.
-	l.eventually(20*time.Second, func() error {
+	l.eventually(func() error {
 		closed := send(9998, small)
 		if err := arrives(send(udpPort, small)); err != nil {
 			return err

@@ -17,10 +17,10 @@ const staleAfter = 2 * time.Second
 // settled is eventually for what the datapath decides. The userspace datapath of Open vSwitch 3.1 may keep a flow that is in use with a former
 // verdict: the revalidator's change of it goes to another flow that matches the same packet, and it never looks again. OpenFlow tables
 // that are right are proved by flows that are made anew of them.
-func (e *env) settled(limit time.Duration, fn func() error) time.Duration {
+func (e *env) settled(fn func() error) time.Duration {
 	e.Helper()
 	began, next := time.Now(), staleAfter
-	return e.eventually(limit, func() error {
+	return e.eventually(func() error {
 		err := fn()
 		if took := time.Since(began); err != nil && took > next {
 			next = 2 * took

@@ -85,7 +85,7 @@ func (e *env) storm(p []traffic.Place, out *traffic.Wire, what string, frame []b
 	for _, probe := range probes {
 		e.measured("  %s", probe.Stop())
 	}
-	e.delete(30*time.Second, name)
+	e.delete(name)
 }
 
 // busy is the processor time that a daemon of a node has used.
