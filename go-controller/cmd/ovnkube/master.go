@@ -38,13 +38,21 @@ func newMasterCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		registerCertificates(registry, "ovnkube_master", func() []string {
-			return []string{cfg.Northbound.Certificate, cfg.Northbound.CACertificate, cfg.Southbound.Certificate, cfg.Southbound.CACertificate}
-		})
+		registerCertificates(registry, "ovnkube_master", func() []string { return masterCertificates(cfg) })
 		server := &health.Server{Address: cfg.MetricsBindAddress, Metrics: registry, Live: m.Live, Ready: m.Ready}
 		return run(cmd.Context(), server, health.Debug{Socket: cfg.DebugSocket}, func(ctx context.Context) error {
 			return withCertificates(ctx, cfg, client, managed, m.Run)
 		})
 	}
 	return cmd
+}
+
+// masterCertificates are the files with certificates that the master uses, and those that it keeps for the databases on its host.
+func masterCertificates(cfg *config.Master) []string {
+	files := []string{cfg.Northbound.Certificate, cfg.Northbound.CACertificate, cfg.Southbound.Certificate, cfg.Southbound.CACertificate}
+	if cfg.CertificateDir != "" {
+		managed := cfg.ManagedTLS()
+		files = append(files, managed.Certificate, managed.CACertificate)
+	}
+	return files
 }

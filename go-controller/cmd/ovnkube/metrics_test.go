@@ -210,3 +210,16 @@ CCqGSM49BAMCA0cAMEQCIBHRSeIhXa8+vTUqmpkfxfqZLniUzqpiRLF4uizKj61L
 AiA+7XVGcqCnDvHc0PfiNohxkrDpgIe4UN3Gq/nYRUXUWA==
 -----END CERTIFICATE-----
 `
+
+// Where the databases are on the master's own host it uses no certificate itself, but keeps one for them: its end is shown all the same.
+func TestMasterShowsManagedCertificates(t *testing.T) {
+	got := masterCertificates(&config.Master{Common: config.Common{CertificateDir: "/pki"}})
+	if !slices.Contains(got, "/pki/ovnkube-master.pem") || !slices.Contains(got, "/pki/ca.crt") {
+		t.Errorf("the files that are looked at: %q", got)
+	}
+	own := config.Master{}
+	own.Northbound.Certificate = "/own.pem"
+	if got := masterCertificates(&own); !slices.Contains(got, "/own.pem") || slices.Contains(got, "ovnkube-master.pem") {
+		t.Errorf("the files that are looked at without managed ones: %q", got)
+	}
+}

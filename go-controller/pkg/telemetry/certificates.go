@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,13 +30,12 @@ func (c *certificates) Describe(out chan<- *prometheus.Desc) { out <- c.expiry }
 func (c *certificates) Collect(out chan<- prometheus.Metric) {
 	seen := map[string]bool{}
 	for _, file := range c.files() {
-		name := filepath.Base(file)
-		if file == "" || seen[name] {
+		if file == "" || seen[file] {
 			continue
 		}
-		seen[name] = true
+		seen[file] = true
 		if end := ends(file); !end.IsZero() {
-			out <- prometheus.MustNewConstMetric(c.expiry, prometheus.GaugeValue, float64(end.Unix()), name)
+			out <- prometheus.MustNewConstMetric(c.expiry, prometheus.GaugeValue, float64(end.Unix()), file)
 		}
 	}
 }

@@ -50,10 +50,10 @@ func TestCertificates(t *testing.T) {
 	c := Certificates("ovnkube_test", func() []string { return files })
 	want := `# HELP ovnkube_test_certificate_expiration_timestamp_seconds When the first of the file's certificates ends, in seconds since 1970.
 # TYPE ovnkube_test_certificate_expiration_timestamp_seconds gauge
-ovnkube_test_certificate_expiration_timestamp_seconds{file="ca.crt"} 1.8000036e+09
-ovnkube_test_certificate_expiration_timestamp_seconds{file="one.pem"} 1.8e+09
+ovnkube_test_certificate_expiration_timestamp_seconds{file="DIR/ca.crt"} 1.8000036e+09
+ovnkube_test_certificate_expiration_timestamp_seconds{file="DIR/one.pem"} 1.8e+09
 `
-	if err := testutil.CollectAndCompare(c, strings.NewReader(want)); err != nil {
+	if err := testutil.CollectAndCompare(c, strings.NewReader(strings.ReplaceAll(want, "DIR", dir))); err != nil {
 		t.Error(err)
 	}
 }
