@@ -125,12 +125,20 @@ func (s *replacement) works(after string) {
 func (s *replacement) restartFollower() {
 	s.t.Helper()
 	odd := (s.c.leader() + 1) % 3
+	address := hostPort(s.c.configs[odd].LocalAddress, s.c.configs[odd].Port)
+	before := s.kept[odd]
 	s.c.kill(odd, "-KILL")
+	s.c.eventually("the member is started again", func() error {
+		if _, err := before.state(); err == nil {
+			return errors.New("it has not ended yet")
+		}
+		now, err := s.connect(address, s.pair(address))
+		s.kept[odd] = now
+		return err
+	})
 	s.c.ready(odd)
 	s.c.tell("ovn-sbctl", "set", "SB_Global", ".", "options:x="+time.Now().Format(time.RFC3339Nano))
 	_ = s.handshakes.soFar() // its clients had to connect again
-	address := hostPort(s.c.configs[odd].LocalAddress, s.c.configs[odd].Port)
-	s.kept[odd] = s.mustConnect(address, s.pair(address))
 }
 
 // The way of docs/security.md, by the files that it leads to: both authorities are trusted everywhere, then certificates are renewed

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,10 +72,14 @@ func TestStrangerDoesNotJoin(t *testing.T) {
 	c.counts(c.leader(), 3)
 }
 
-// lasting is a connection that a test keeps, as a client of Open vSwitch's would.
+// lasting is a connection that a test keeps, as a client of Open vSwitch's would: servers end those from which they hear nothing for some seconds.
 type lasting struct {
 	*tls.Conn
 	what string
+
+	mu     sync.Mutex
+	rounds int
+	err    error // why it has ended
 }
 
 // connect makes a connection with a pair and has it answered once.
@@ -95,8 +100,12 @@ func (p *pki) connect(address, pair string) (*lasting, error) {
 		return nil, err
 	}
 	p.t.Cleanup(func() { _ = conn.Close() })
-	l := &lasting{conn.(*tls.Conn), address}
-	return l, l.alive()
+	l := &lasting{Conn: conn.(*tls.Conn), what: address}
+	if err := l.round(); err != nil {
+		return l, err
+	}
+	go l.keep()
+	return l, nil
 }
 
 func (p *pki) mustConnect(address, pair string) *lasting {
@@ -108,9 +117,18 @@ func (p *pki) mustConnect(address, pair string) *lasting {
 	return l
 }
 
-// alive asks for an answer.
-func (l *lasting) alive() error {
-	if err := l.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+// keep asks for answers until the connection ends, at the latest with the test.
+func (l *lasting) keep() {
+	for err := error(nil); err == nil; time.Sleep(100 * time.Millisecond) {
+		err = l.round()
+		l.mu.Lock()
+		l.rounds, l.err = l.rounds+1, err
+		l.mu.Unlock()
+	}
+}
+
+func (l *lasting) round() error {
+	if err := l.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
 	if _, err := l.Write([]byte(`{"method":"echo","params":[],"id":"x"}`)); err != nil {
@@ -120,6 +138,21 @@ func (l *lasting) alive() error {
 		return fmt.Errorf("connection to %s: %w", l.what, err)
 	}
 	return nil
+}
+
+func (l *lasting) state() (rounds int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rounds, l.err
+}
+
+// alive is nil when a question that is asked from now on is answered.
+func (l *lasting) alive() error {
+	begun, err := l.state()
+	for rounds := begun; err == nil && rounds < begun+2; rounds, err = l.state() { // the first may have been asked before
+		time.Sleep(5 * time.Millisecond)
+	}
+	return err
 }
 
 // shown is the name in the certificate that a server shows. A member shows it on the port for members, too, to whom it then does not answer.
