@@ -41,6 +41,9 @@ func code(err error, complaints io.Writer) int {
 	return 1
 }
 
+// exitUnknown is the exit code when what was asked for cannot be told.
+const exitUnknown = 1
+
 // toldError is an outcome that the output tells already.
 type toldError struct{ code int }
 

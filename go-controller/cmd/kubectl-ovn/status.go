@@ -103,6 +103,8 @@ func outcome(s status.State) error {
 		return nil
 	case status.Degraded:
 		return &toldError{exitDegraded}
+	case status.Unknown:
+		return &toldError{exitUnknown}
 	}
 	return &toldError{exitFailed}
 }

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/ovn-org/libovsdb/model"
 	libovsdb "github.com/ovn-org/libovsdb/ovsdb"
+	"github.com/ovn-org/libovsdb/ovsdb/serverdb"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/access"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovndb"
@@ -110,14 +112,18 @@ func read(ctx context.Context, a access.Access, k ovndb.Kind, schema libovsdb.Da
 	return s, nil
 }
 
-// Query sends a read-only transaction to a database of the server of kind k: its own, or one like _Server. A member that does not lead
-// answers too.
+// Query sends a read-only transaction to a database of the server of kind k: its own, which is the leader's where that can be reached, or
+// _Server, which is about the server itself.
 func Query(ctx context.Context, a access.Access, k ovndb.Kind, database string, ops ...libovsdb.Operation) ([]libovsdb.OperationResult, error) {
 	transaction, err := json.Marshal(libovsdb.NewTransactArgs(database, ops...))
 	if err != nil {
 		return nil, fmt.Errorf("query of %s: %w", database, err)
 	}
-	text, err := access.Output(ctx, a, access.Beside(k), Shell(k, `exec ovsdb-client --no-leader-only --timeout=60 query "$db" "$1"`, string(transaction))...)
+	script := `exec ` + query + ` "$own" "$1"`
+	if database != serverdb.Schema().Name {
+		script = query + ` "$db" "$1" || { [ "$db" != "$own" ] && ` + script + `; }`
+	}
+	text, err := access.Output(ctx, a, access.Beside(k), Shell(k, script, string(transaction))...)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", database, err)
 	}
@@ -131,12 +137,18 @@ func Query(ctx context.Context, a access.Access, k ovndb.Kind, database string, 
 	return results, nil
 }
 
+// query is the command of queries, without its endpoint.
+const query = "ovsdb-client --no-leader-only --timeout=60 query"
+
 // Shell is the command of a script in which $db is the endpoint of a database and $1… are args: what OVN's own programs would use,
-// OVN_NB_DB or OVN_SB_DB, or the server's own socket.
+// OVN_NB_DB or OVN_SB_DB, or the socket that leads to the cluster's leader, or, where there is none, the server's own. $own is the same
+// without the leader.
 func Shell(k ovndb.Kind, script string, args ...string) []string {
-	variable, own := "OVN_NB_DB", ovndb.Config{Kind: k, RunDir: ovndb.DefaultRunDir}
-	if k == ovndb.SB() {
-		variable = "OVN_SB_DB"
-	}
-	return append([]string{"sh", "-c", `db="${` + variable + `:-unix:` + own.Socket() + `}"; ` + script, "sh"}, args...)
+	return shell(ovndb.Config{Kind: k, RunDir: ovndb.DefaultRunDir}, script, args...)
+}
+
+func shell(c ovndb.Config, script string, args ...string) []string {
+	variable := "OVN_" + strings.ToUpper(c.Kind.Short) + "_DB"
+	endpoints := fmt.Sprintf(`own=unix:%s; db="$own"; [ -S %s ] && db=unix:%[2]s; own="${%s:-$own}"; db="${%[3]s:-$db}"; `, c.Socket(), c.LeaderSocket(), variable)
+	return append([]string{"sh", "-c", endpoints + script, "sh"}, args...)
 }

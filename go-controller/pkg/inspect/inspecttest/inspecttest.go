@@ -7,6 +7,7 @@ import (
 	_ "embed" // for the files
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -39,6 +40,8 @@ func Objects(t *testing.T, into any) {
 type Access struct {
 	// Answers are the outputs of other commands, by the command's words with spaces between, or by a part of them.
 	Answers map[string]string
+	// Unreadable is the database, "nb" or "sb", whose content cannot be read.
+	Unreadable string
 	// Ran are these commands, each with its place.
 	Ran     []string
 	changes map[string]map[string]json.RawMessage
@@ -59,6 +62,9 @@ func (a *Access) Change(table, column string, value int) {
 func (a *Access) Run(_ context.Context, at access.Place, streams access.Streams, argv ...string) error {
 	line := strings.Join(argv, " ")
 	if strings.Contains(line, "ovsdb-client") && strings.Contains(line, "query") && !strings.Contains(line, `["_Server"`) {
+		if at.Database == a.Unreadable {
+			return fmt.Errorf("exec in its pod: %w", io.ErrUnexpectedEOF)
+		}
 		return a.answer(at, argv[len(argv)-1], streams)
 	}
 	a.Ran = append(a.Ran, at.String()+": "+line)

@@ -17,6 +17,9 @@ import (
 // silence is after how many election timers a member that was not heard of counts as lost. Leaders send something each third of one.
 const silence = 2
 
+// patienceWithServer is how long a server may take to tell of its cluster.
+const patienceWithServer = "--timeout=10"
+
 // database asks the server of a database about itself and, in a cluster, about the others.
 func (r *Reader) database(ctx context.Context, k ovndb.Kind) Finding {
 	f := Finding{Part: k.Short + " database", State: OK}
@@ -36,7 +39,7 @@ func (r *Reader) database(ctx context.Context, k ovndb.Kind) Finding {
 		return f
 	}
 	config := ovndb.Config{Kind: k, RunDir: ovndb.DefaultRunDir}
-	text, err := access.Output(ctx, r.Access, access.Beside(k), "ovs-appctl", "-t", path.Join(config.RunDir, path.Base(config.Control())), "cluster/status", k.Database)
+	text, err := access.Output(ctx, r.Access, access.Beside(k), "ovs-appctl", patienceWithServer, "-t", path.Join(config.RunDir, path.Base(config.Control())), "cluster/status", k.Database)
 	if err != nil {
 		return Finding{Part: f.Part, State: Degraded, Detail: "clustered; its members cannot be asked for: " + firstLine(err.Error())}
 	}
@@ -66,6 +69,8 @@ func clusterFinding(f Finding, s *ovndb.Status) Finding {
 		f.Next = "ovnkube db status on the members; start the lost ones, or kick and replace them"
 	case s.Status != "cluster member":
 		f.State, f.Detail = Degraded, f.Detail+", "+s.Status
+	case !s.Leads():
+		f.Detail += "; a follower answers, and lost members are known to the leader only"
 	}
 	return f
 }

@@ -23,6 +23,10 @@ const patience = 30 * time.Second
 
 // master looks at who leads, and whether the database lets it write.
 func (f *facts) master() Finding {
+	if f.noLease != nil {
+		return Finding{Part: "master", State: Unknown, Detail: firstLine(f.noLease.Error()),
+			Next: fmt.Sprintf("the right to get leases in namespace %s is needed", names.MasterLeaseNamespace)}
+	}
 	out := Finding{Part: "master", State: Failed, Next: "see that an ovnkube master runs, and its log"}
 	if f.lease == nil || f.lease.Spec.HolderIdentity == nil || *f.lease.Spec.HolderIdentity == "" {
 		out.Detail = "none leads"
@@ -59,6 +63,10 @@ func (f *facts) northd() Finding {
 	}
 	if version == "" {
 		return Finding{Part: out.Part, State: Failed, Detail: "has never run on this database", Next: "start ovn-northd"}
+	}
+	if f.notAsked != nil {
+		return Finding{Part: out.Part, State: Unknown, Detail: "could not be asked to confirm: " + firstLine(f.notAsked.Error()),
+			Next: "see why: kubectl ovn nbctl -- --timeout=5 --wait=sb sync"}
 	}
 	out.Detail = "OVN " + version + ", has done all that it was asked for"
 	return out

@@ -17,6 +17,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/database"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovndb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/sbdb"
 )
 
@@ -28,6 +29,8 @@ const (
 	OK State = "ok"
 	// Degraded: what there is works, but something is lacking.
 	Degraded State = "degraded"
+	// Unknown: it cannot be told.
+	Unknown State = "unknown"
 	// Failed: changes do not reach the network, or packets their destinations.
 	Failed State = "failed"
 )
@@ -38,8 +41,10 @@ func (s State) rank() int {
 		return 0
 	case Degraded:
 		return 1
+	case Unknown:
+		return 2
 	}
-	return 2
+	return 3
 }
 
 // Finding is what is known of a part.
@@ -68,7 +73,7 @@ type Feature struct {
 	Reason string `json:"reason"`
 }
 
-// Reader reads what the status is made of.
+// Reader reads what the status is made of. It is for one goroutine at a time.
 type Reader struct {
 	Client kubernetes.Interface
 	Access access.Access
@@ -76,16 +81,44 @@ type Reader struct {
 	Now func() time.Time
 	// Passive leaves the number nb_cfg alone, so that nothing is written; what hangs is then seen only if somebody has asked before.
 	Passive bool
+	// asked tells whether it has had northd and nodes confirm before.
+	asked bool
 }
 
 // confirmation is how long ovn-northd and all nodes may take to confirm that they have done all that is in the northbound database.
 const confirmation = 5 * time.Second
 
-// ask makes northd and all nodes confirm: ovn-nb(5), NB_Global, nb_cfg. Who has not shows by the number, so errors are of no interest here.
-func (r *Reader) ask(ctx context.Context) {
+// ask makes northd and all nodes confirm: ovn-nb(5), NB_Global, nb_cfg; unless they have been asked before and have not yet. The error is
+// that of asking, which shows by the number: it has not become greater than in before. That somebody has not confirmed is none.
+func (r *Reader) ask(ctx context.Context, before nbdb.NBGlobal) error {
+	if r.Passive || r.asked && min(before.SbCfg, before.HvCfg) < before.NbCfg {
+		return nil
+	}
 	nb := ovndb.NB()
 	script := fmt.Sprintf(`exec ovn-nbctl --db="$db" --timeout=%d --wait=hv sync`, int(confirmation.Seconds()))
-	_, _ = access.Output(ctx, r.Access, access.Beside(nb), database.Shell(nb, script)...)
+	_, err := access.Output(ctx, r.Access, access.Beside(nb), database.Shell(nb, script)...)
+	if err == nil {
+		r.asked = true
+		return nil
+	}
+	now, readErr := r.global(ctx)
+	if readErr != nil || now.NbCfg <= before.NbCfg {
+		return err
+	}
+	r.asked = true
+	return nil
+}
+
+// global reads the northbound database's only row of NB_Global.
+func (r *Reader) global(ctx context.Context) (nbdb.NBGlobal, error) {
+	nb, err := database.Northbound(ctx, r.Access, nbdb.NBGlobalTable)
+	if err != nil {
+		return nbdb.NBGlobal{}, err
+	}
+	for _, g := range database.Rows[nbdb.NBGlobal](nb, nbdb.NBGlobalTable) {
+		return *g, nil
+	}
+	return nbdb.NBGlobal{}, fmt.Errorf("%s has no row of %s", ovndb.NB().Database, nbdb.NBGlobalTable)
 }
 
 // facts are what is read.
@@ -93,7 +126,9 @@ type facts struct {
 	view  inspect.View
 	sb    *database.Snapshot
 	lease *coordinationv1.Lease
-	now   time.Time
+	// noLease says why the lease cannot be read, notAsked why northd and nodes could not be asked to confirm.
+	noLease, notAsked error
+	now               time.Time
 }
 
 // Read looks once. Without the API server there is no report but an error; what else cannot be read is a finding.
@@ -103,39 +138,44 @@ func (r *Reader) Read(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	f := &facts{view: inspect.View{Objects: objects}, now: r.Now()}
-	var report Report
 	f.lease, err = r.Client.CoordinationV1().Leases(names.MasterLeaseNamespace).Get(ctx, names.MasterLease, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
-		report.unreadable("master", err, "")
+		f.noLease = err
 	}
+	var report Report
 	for _, k := range []ovndb.Kind{ovndb.NB(), ovndb.SB()} {
 		report.add(r.database(ctx, k))
 	}
-	if !r.Passive {
-		r.ask(ctx)
+	if r.contents(ctx, f, &report) {
+		report.Nodes = f.nodes()
+		report.add(f.master(), f.northd(), f.nodesFinding(report.Nodes), f.pods(), f.policies())
+		report.Features = f.features()
 	}
-	nb, err := database.Northbound(ctx, r.Access)
-	if err != nil {
-		report.conclude()
-		return &report, nil // The database's own finding says it.
-	}
-	f.view.NB = nb
-	if f.sb, err = database.Southbound(ctx, r.Access, sbdb.ChassisTable, sbdb.ChassisPrivateTable, sbdb.EncapTable, sbdb.SBGlobalTable, sbdb.ConnectionTable); err != nil {
-		report.conclude()
-		return &report, nil
-	}
-	report.Nodes = f.nodes()
-	report.add(f.master(), f.northd(), f.nodesFinding(report.Nodes), f.pods(), f.policies())
-	report.Features = f.features()
 	report.conclude()
 	return &report, nil
 }
 
-func (r *Report) add(findings ...Finding) { r.Findings = append(r.Findings, findings...) }
-
-func (r *Report) unreadable(part string, err error, next string) {
-	r.add(Finding{Part: part, State: Failed, Detail: firstLine(err.Error()), Next: next})
+// contents reads both databases; what cannot be read it reports.
+func (r *Reader) contents(ctx context.Context, f *facts, report *Report) (ok bool) {
+	unreadable := func(k ovndb.Kind, err error) bool {
+		report.add(Finding{Part: k.Short + " database contents", State: Unknown, Detail: firstLine(err.Error()), Next: "docs/databases.md; kubectl ovn " + k.Short + "ctl -- show"})
+		return false
+	}
+	before, err := r.global(ctx)
+	if err != nil {
+		return unreadable(ovndb.NB(), err)
+	}
+	f.notAsked = r.ask(ctx, before)
+	if f.view.NB, err = database.Northbound(ctx, r.Access); err != nil {
+		return unreadable(ovndb.NB(), err)
+	}
+	if f.sb, err = database.Southbound(ctx, r.Access, sbdb.ChassisTable, sbdb.ChassisPrivateTable, sbdb.EncapTable, sbdb.SBGlobalTable, sbdb.ConnectionTable); err != nil {
+		return unreadable(ovndb.SB(), err)
+	}
+	return true
 }
+
+func (r *Report) add(findings ...Finding) { r.Findings = append(r.Findings, findings...) }
 
 // conclude gives the whole the state of its worst part.
 func (r *Report) conclude() {

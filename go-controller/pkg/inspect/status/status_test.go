@@ -13,9 +13,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/inspecttest"
@@ -32,15 +34,18 @@ const standalone = `[{"rows":[{"model":"standalone","connected":true,"leader":tr
 
 // world is the cluster of inspecttest, with a master that leads.
 type world struct {
+	// secret: the lease may not be read.
+	secret  bool
 	objects inspect.Objects
 	lease   *coordinationv1.Lease
 	access  *inspecttest.Access
+	reader  *Reader
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	holder, seconds, renewed := "cp", int32(5), metav1.NewMicroTime(now.Add(-time.Second))
-	w := &world{access: &inspecttest.Access{Answers: map[string]string{`["_Server"`: standalone}}}
+	w := &world{access: &inspecttest.Access{Answers: map[string]string{`["_Server"`: standalone, "--wait=hv sync": ""}}}
 	w.lease = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: names.MasterLeaseNamespace, Name: names.MasterLease},
 		Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &seconds, RenewTime: &renewed}}
 	inspecttest.Objects(t, &w.objects)
@@ -62,7 +67,16 @@ func (w *world) read(t *testing.T) *Report {
 	if w.lease != nil {
 		all = append(all, w.lease)
 	}
-	r, err := (&Reader{Client: fake.NewClientset(all...), Access: w.access, Now: func() time.Time { return now }}).Read(context.Background())
+	client := fake.NewClientset(all...)
+	if w.secret {
+		client.PrependReactor("get", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, apierrors.NewForbidden(coordinationv1.Resource("leases"), names.MasterLease, nil)
+		})
+	}
+	if w.reader == nil {
+		w.reader = &Reader{Client: client, Access: w.access, Now: func() time.Time { return now }}
+	}
+	r, err := w.reader.Read(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +118,10 @@ func TestUnwell(t *testing.T) {
 		{"no master leads", func(w *world) { w.lease = nil }, "master", Failed, "none leads"},
 		{"the leader is gone", func(w *world) { w.lease.Spec.RenewTime.Time = now.Add(-time.Minute) }, "master", Failed, "cp led until 55s ago"},
 		{"another one writes", func(w *world) { *w.lease.Spec.HolderIdentity = "other" }, "master", Degraded, "lets cp write"},
+		{"the lease may not be read", func(w *world) { w.secret = true }, "master", Unknown, "forbidden"},
+		{"the northbound content cannot be read", func(w *world) { w.access.Unreadable = "nb" }, "nb database contents", Unknown, "unexpected EOF"},
+		{"the southbound content cannot be read", func(w *world) { w.access.Unreadable = "sb" }, "sb database contents", Unknown, "unexpected EOF"},
+		{"nobody can be asked", func(w *world) { delete(w.access.Answers, "--wait=hv sync") }, "northd", Unknown, "could not be asked to confirm: database nb: sh: exit code 127"},
 		{"no database", func(w *world) { w.access.Answers = nil }, "nb database", Failed, "exit code 127"},
 		{"a node without an agent", func(w *world) { delete(w.objects.Nodes[0].Annotations, names.NodeChassisIDAnnotation) }, "nodes", Degraded, "node1: no agent"},
 		{"a node whose controller is gone", func(w *world) { w.objects.Nodes[0].Annotations[names.NodeChassisIDAnnotation] = "other" }, "nodes", Degraded,
@@ -119,9 +137,15 @@ func TestUnwell(t *testing.T) {
 			w := newWorld(t)
 			c.change(w)
 			r := w.read(t)
+			parts := map[string]int{}
+			for _, f := range r.Findings {
+				if parts[f.Part]++; parts[f.Part] > 1 {
+					t.Errorf("%s is told of twice: %+v", f.Part, r.Findings)
+				}
+			}
 			for _, f := range r.Findings {
 				if f.Part == c.part && f.State == c.state && strings.Contains(f.Detail, c.detail) && f.Next != "" {
-					if r.State.rank() < c.state.rank() {
+					if r.State != c.state {
 						t.Errorf("the whole is %s", r.State)
 					}
 					return
@@ -155,6 +179,34 @@ func TestHangs(t *testing.T) {
 	}
 }
 
+// Nobody is asked again before all have confirmed: whoever waits for a node that is away does not raise the number at each look.
+func TestAskedOnce(t *testing.T) {
+	w := newWorld(t)
+	asked := func() int {
+		w.read(t)
+		return strings.Count(strings.Join(w.access.Ran, "\n"), "--wait=hv sync")
+	}
+	w.access.Change("NB_Global", "nb_cfg", 3)
+	w.access.Change("NB_Global", "sb_cfg", 3)
+	if n := asked(); n != 1 {
+		t.Errorf("asked %d times at the first look, want once, though somebody else has asked before", n)
+	}
+	if n := asked(); n != 1 {
+		t.Errorf("asked %d times, want once as long as nodes have not confirmed", n)
+	}
+	w.access.Change("NB_Global", "hv_cfg", 3)
+	if n := asked(); n != 2 {
+		t.Errorf("asked %d times, want again when all have confirmed", n)
+	}
+	w = newWorld(t)
+	w.access.Change("NB_Global", "nb_cfg", 3)
+	delete(w.access.Answers, "--wait=hv sync")
+	asked()
+	if n := asked(); n != 2 {
+		t.Errorf("asked %d times, want again after it could not be done", n)
+	}
+}
+
 // A pod that was made just now is no reason for alarm.
 func TestNewPod(t *testing.T) {
 	w := newWorld(t)
@@ -180,8 +232,12 @@ func TestCluster(t *testing.T) {
 		{"no leader", ovndb.Status{Role: "candidate", Servers: []ovndb.Server{member("a", 0, true)}}, Failed},
 	} {
 		c.s.Status, c.s.ElectionTimer = "cluster member", ovndb.DefaultElectionTimer
-		if f := clusterFinding(Finding{State: OK}, &c.s); f.State != c.state {
+		f := clusterFinding(Finding{State: OK}, &c.s)
+		if f.State != c.state {
 			t.Errorf("%s: %+v, want %s", c.name, f, c.state)
+		}
+		if said := strings.Contains(f.Detail, "a follower answers"); said != (c.s.Role == "follower") {
+			t.Errorf("%s: %+v: want a follower's answer to be told as such", c.name, f)
 		}
 	}
 }

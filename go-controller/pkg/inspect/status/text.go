@@ -24,7 +24,11 @@ func (r *Report) Write(p *output.Printer, verbose bool) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(p.Out, "\nThe network is %s.\n", paint(p, r.State))
+	verdict := "The network is " + paint(p, r.State)
+	if r.State == Unknown {
+		verdict = "Whether the network is well " + p.Paint(output.Yellow, "cannot be told")
+	}
+	_, err := fmt.Fprintf(p.Out, "\n%s.\n", verdict)
 	return err
 }
 
@@ -64,7 +68,7 @@ func paint(p *output.Printer, s State) string {
 	switch s {
 	case OK:
 		return p.Paint(output.Green, string(s))
-	case Degraded:
+	case Degraded, Unknown:
 		return p.Paint(output.Yellow, string(s))
 	}
 	return p.Paint(output.Red, string(s))
