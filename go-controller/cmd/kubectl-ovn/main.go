@@ -12,8 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
-
-	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/access"
 )
 
 func main() {
@@ -27,15 +25,12 @@ func main() {
 
 // code is the exit code for an error, which it tells.
 func code(err error, complaints io.Writer) int {
-	var exit *access.ExitError
 	var told *toldError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &told):
 		return told.code
-	case errors.As(err, &exit) && exit.Message == "": // It has said itself what is wrong.
-		return exit.Code
 	}
 	fmt.Fprintln(complaints, "error:", err)
 	return 1

@@ -13,6 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/access"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/database"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/status"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/trace"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovndb"
 )
 
@@ -60,7 +63,11 @@ func describe(b *strings.Builder, cmd *cobra.Command) {
 
 func TestPassThrough(t *testing.T) {
 	shell := func(db string, args ...string) []string {
-		return append([]string{"sh", "-c", `db="${OVN_` + strings.ToUpper(db) + `_DB:-unix:/var/run/ovn/ovn` + db + `_db.sock}"; exec ovn-` + db + `ctl --db="$db" "$@"`, "sh"}, args...)
+		k, err := ovndb.ParseKind(db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return database.Shell(k, `exec ovn-`+db+`ctl --db="$db" "$@"`, args...)
 	}
 	for _, c := range []struct {
 		line string
@@ -106,7 +113,17 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{nil, 0, ""},
 		{errors.New("wrong"), 1, "error: wrong\n"},
-		{&access.ExitError{Argv: []string{"x"}, Code: 4}, 4, ""},
+		{ended(&access.ExitError{Argv: []string{"x"}, Code: 4}), 4, ""},
+		{ended(errors.New("no pod")), 1, "error: no pod\n"},
+		{ended(nil), 0, ""},
+		{fmt.Errorf("read: %w", &access.ExitError{Argv: []string{"x"}, Code: 4}), 1, "error: read: x: exit code 4\n"},
+		{outcome(status.OK), 0, ""},
+		{outcome(status.Degraded), 2, ""},
+		{outcome(status.Unknown), 1, ""},
+		{outcome(status.Failed), 3, ""},
+		{arrival(&trace.Report{Arrives: true}), 0, ""},
+		{arrival(&trace.Report{}), 2, ""},
+		{arrival(&trace.Report{Unknown: true}), 1, ""},
 		{fmt.Errorf("read: %w", &access.ExitError{Argv: []string{"x"}, Code: 4, Message: "no server"}), 1, "error: read: x: exit code 4: no server\n"},
 		{&toldError{2}, 2, ""},
 	} {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -46,7 +47,7 @@ func newPassThrough(g *globals, p program) *cobra.Command {
 		if !term.IsTerminal(int(os.Stdin.Fd())) {
 			streams.In = os.Stdin
 		}
-		return a.Run(cmd.Context(), at, streams, argv...)
+		return ended(a.Run(cmd.Context(), at, streams, argv...))
 	}
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if p.database != nil || len(args) > 0 {
@@ -55,6 +56,15 @@ func newPassThrough(g *globals, p program) *cobra.Command {
 		return g.completeNodes(cmd.Context())
 	}
 	return cmd
+}
+
+// ended is the error for the end of a program whose output the user has seen: what is wrong it has said itself.
+func ended(err error) error {
+	var exit *access.ExitError
+	if errors.As(err, &exit) {
+		return &toldError{exit.Code}
+	}
+	return err
 }
 
 // command is what runs where; dash is how many of the arguments come before "--", or -1.

@@ -26,7 +26,7 @@ or as pod/…, service/…, node/NAME.
 
 It shows which network policies apply and what they say, the packet's way through the logical network, and the rule
 or load balancer that decides, with the object it comes from. The last line is the verdict. Nothing is sent. With a service, every endpoint
-is followed. Exit code 2 says that packets do not arrive.`,
+is followed. Exit code 2 says that packets do not arrive, 1 that it cannot be told.`,
 		Example: `  kubectl ovn trace shop/client shop/web:80
   kubectl ovn trace shop/client service/db -n shop
   kubectl ovn trace node/node1 shop/web:8080
@@ -66,10 +66,21 @@ is followed. Exit code 2 says that packets do not arrive.`,
 		} else {
 			err = printer.Print(output.Result{Object: report})
 		}
-		if err == nil && !report.Arrives {
-			err = &toldError{exitLost}
+		if err != nil {
+			return err
 		}
-		return err
+		return arrival(report)
 	}
 	return cmd
+}
+
+// arrival is the outcome of a trace.
+func arrival(r *trace.Report) error {
+	switch {
+	case r.Arrives:
+		return nil
+	case r.Unknown:
+		return &toldError{exitUnknown}
+	}
+	return &toldError{exitLost}
 }

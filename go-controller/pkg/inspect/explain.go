@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	libovsdb "github.com/ovn-org/libovsdb/ovsdb"
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/access"
@@ -20,7 +18,6 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
-	"github.com/ovnkube/ovnkube/go-controller/pkg/ovndb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/sbdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/policy"
@@ -217,17 +214,24 @@ func FactsResult(facts []Fact) output.Result {
 	return r
 }
 
-// uuidPattern is a UUID, or its beginning of eight digits or more: what OVN shows of rows in flows. A cookie of OpenFlow is that of a
-// logical flow: ovn-architecture(7).
-var uuidPattern = regexp.MustCompile(`^(0x)?([0-9a-f]{8}|[0-9a-f]{8}-[0-9a-f-]{0,27})$`)
+var (
+	// uuidPattern is a UUID, or its beginning of eight digits or more: what OVN shows of rows in flows.
+	uuidPattern = regexp.MustCompile(`^([0-9a-f]{8}|[0-9a-f]{8}-[0-9a-f-]{0,27})$`)
+	// cookiePattern is a cookie of OpenFlow, a number: the first eight digits of a logical flow's UUID, without zeros before them.
+	// ovn-architecture(7).
+	cookiePattern = regexp.MustCompile(`^0x([0-9a-f]{1,8})$`)
+)
 
 // ParseUUID tells whether a text may be a UUID, the beginning of one, or a cookie, and returns it without decoration.
 func ParseUUID(s string) (string, bool) {
-	m := uuidPattern.FindStringSubmatch(strings.ToLower(s))
-	if m == nil {
-		return "", false
+	s = strings.ToLower(s)
+	if m := cookiePattern.FindStringSubmatch(s); m != nil {
+		return strings.Repeat("0", 8-len(m[1])) + m[1], true
 	}
-	return m[2], true
+	if uuidPattern.MatchString(s) {
+		return s, true
+	}
+	return "", false
 }
 
 // Origin leads from a UUID of a northbound row, or of a logical flow, to the rows it comes from.
@@ -239,7 +243,7 @@ func Origin(ctx context.Context, a access.Access, nb *database.Snapshot, uuid st
 	if len(e.facts) > 0 {
 		return e.facts, nil
 	}
-	hints, err := Hints(ctx, a, uuid)
+	hints, err := NewFlows(a).Find(ctx, uuid)
 	if err != nil {
 		return nil, err
 	}
@@ -258,40 +262,4 @@ func Origin(ctx context.Context, a access.Access, nb *database.Snapshot, uuid st
 		}
 	}
 	return e.facts, nil
-}
-
-// Flow is a logical flow.
-type Flow struct {
-	// Stage is its stage and priority, Hint the beginning of the UUID of the row that it is made from, or empty.
-	Stage, Match, Hint string
-}
-
-// Hints finds logical flows whose UUIDs begin with one of the texts given, by UUID. Only those are read that there is a use for, but
-// the server has to be asked for all UUIDs: it knows no search for beginnings.
-func Hints(ctx context.Context, a access.Access, beginnings ...string) (map[string]Flow, error) {
-	ask := func(columns []string, where []libovsdb.Condition) ([]libovsdb.Row, error) {
-		results, err := database.Query(ctx, a, ovndb.SB(), ovndb.SB().Database, libovsdb.Operation{
-			Op: libovsdb.OperationSelect, Table: sbdb.LogicalFlowTable, Columns: columns, Where: where,
-		})
-		if err != nil {
-			return nil, err
-		}
-		return results[0].Rows, nil
-	}
-	rows, err := ask([]string{"_uuid", "external_ids", "priority", "match"}, []libovsdb.Condition{})
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]Flow{}
-	for _, row := range rows {
-		id, _ := row["_uuid"].(libovsdb.UUID)
-		if !slices.ContainsFunc(beginnings, func(b string) bool { return strings.HasPrefix(id.GoUUID, b) }) {
-			continue
-		}
-		ids, _ := row["external_ids"].(libovsdb.OvsMap)
-		said := func(key string) string { s, _ := ids.GoMap[key].(string); return s }
-		match, _ := row["match"].(string)
-		out[id.GoUUID] = Flow{Stage: fmt.Sprintf("%s, priority %v", cmp.Or(said("stage-name"), "?"), row["priority"]), Match: match, Hint: said("stage-hint")}
-	}
-	return out, nil
 }

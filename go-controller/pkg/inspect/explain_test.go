@@ -63,6 +63,9 @@ func TestOrigin(t *testing.T) {
 			t.Errorf("its row leads to %v (%v), want %s", again, err, c.owner)
 		}
 	}
+	if uuid, _ := ParseUUID("0x4d43181"); uuid != "04d43181" {
+		t.Errorf("a cookie without its first zero is taken for %s", uuid)
+	}
 	if _, err := Origin(context.Background(), a, v.NB, "00000000"); err == nil {
 		t.Error("a UUID that nothing has is explained")
 	}
@@ -70,7 +73,7 @@ func TestOrigin(t *testing.T) {
 
 func TestParseUUID(t *testing.T) {
 	for text, want := range map[string]bool{
-		"55f077ec": true, "55f077ec-1111-2222-3333-444455556666": true, "0x55f077ec": true, "55F077EC": true,
+		"55f077ec": true, "55f077ec-1111-2222-3333-444455556666": true, "0x55f077ec": true, "0x5f077ec": true, "0x0": true, "0x155f077ec": false, "0x": false, "55F077EC": true,
 		"web": false, "pod": false, "55f077e": false, "deadbeef1": false, "": false,
 	} {
 		if _, ok := ParseUUID(text); ok != want {

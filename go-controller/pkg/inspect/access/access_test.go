@@ -72,7 +72,7 @@ func TestFindPod(t *testing.T) {
 		pod("node-a", names.NodePods, "node1", names.ControllerContainer, corev1.ConditionFalse, corev1.PodRunning),
 	)
 	p := &Pods{Client: client.CoreV1(), Namespace: names.Namespace}
-	for at, want := range map[Place]string{Beside(ovndb.NB()): "db-b", On("node1"): "node-a", Beside(ovndb.SB()): ""} {
+	for at, want := range map[Place]string{Beside(ovndb.NB()): "db-b", On("node1"): "node-a", Beside(ovndb.SB()): "", On(""): ""} {
 		got, _, err := p.find(context.Background(), at)
 		if got != want || (err != nil) != (want == "") {
 			t.Errorf("%s: pod %q (%v), want %q", at, got, err, want)

@@ -71,6 +71,9 @@ func (p *Pods) executor(request *rest.Request) (remotecommand.Executor, error) {
 
 // find returns a pod at a place, and the container in it.
 func (p *Pods) find(ctx context.Context, at Place) (pod, container string, err error) {
+	if at == (Place{}) {
+		return "", "", errors.New(`which node? Name it before "--", as in: kubectl ovn vsctl NODE -- show`)
+	}
 	app, container := at.label()
 	o := metav1.ListOptions{LabelSelector: labels.Set{names.PodLabel: app}.String()}
 	if at.Node != "" {

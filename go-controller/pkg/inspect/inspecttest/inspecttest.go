@@ -42,6 +42,8 @@ type Access struct {
 	Answers map[string]string
 	// Unreadable is the database, "nb" or "sb", whose content cannot be read.
 	Unreadable string
+	// Listed is how many times all rows of a table were read.
+	Listed map[string]int
 	// Ran are these commands, each with its place.
 	Ran     []string
 	changes map[string]map[string]json.RawMessage
@@ -77,7 +79,7 @@ func (a *Access) Run(_ context.Context, at access.Place, streams access.Streams,
 	return &access.ExitError{Argv: argv, Code: 127}
 }
 
-// answer selects whole tables. Columns that are not in the files have their defaults.
+// answer selects whole tables or, by its UUID, a row. Columns that are not in the files have their defaults.
 func (a *Access) answer(at access.Place, transaction string, streams access.Streams) error {
 	content := northbound
 	if at.Database == "sb" {
@@ -97,11 +99,20 @@ func (a *Access) answer(at access.Place, transaction string, streams access.Stre
 		if err := json.Unmarshal(part, &op); err != nil {
 			return err
 		}
-		if op.Op != libovsdb.OperationSelect || len(op.Where) > 0 {
-			return fmt.Errorf("operation %s: only whole tables can be selected", part)
+		if op.Op != libovsdb.OperationSelect || len(op.Where) > 1 {
+			return fmt.Errorf("operation %s: only whole tables, or rows by a UUID, can be selected", part)
+		}
+		if len(op.Where) == 0 {
+			if a.Listed == nil {
+				a.Listed = map[string]int{}
+			}
+			a.Listed[op.Table]++
 		}
 		rows := []map[string]json.RawMessage{}
 		for _, row := range tables[op.Table] {
+			if len(op.Where) == 1 && !has(row, op.Where[0]) {
+				continue
+			}
 			maps.Copy(row, a.changes[op.Table])
 			selected := map[string]json.RawMessage{}
 			for column, value := range row {
@@ -114,4 +125,10 @@ func (a *Access) answer(at access.Place, transaction string, streams access.Stre
 		results = append(results, map[string]any{"rows": rows})
 	}
 	return json.NewEncoder(streams.Out).Encode(results)
+}
+
+// has tells whether a row has the UUID that a condition is for.
+func has(row map[string]json.RawMessage, c libovsdb.Condition) bool {
+	var id libovsdb.UUID
+	return c.Column == "_uuid" && c.Function == libovsdb.ConditionEqual && json.Unmarshal(row["_uuid"], &id) == nil && id == c.Value
 }

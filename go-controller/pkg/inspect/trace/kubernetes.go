@@ -99,6 +99,7 @@ func (t *tracer) judge(c *Connection, s *story, wanted oracle.Verdict, f oracle.
 	case s.fate == Delivered || s.fate == Leaves:
 		c.Verdict = fmt.Sprintf("goes astray: comes out at port %s, not at %s", s.port, arrival(end))
 	default:
+		c.Unknown = true
 		c.Verdict = "cannot be told: " + s.by
 	}
 	if slices.Contains(c.Path, needsMAC) && c.Arrives {

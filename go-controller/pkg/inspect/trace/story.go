@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/database"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
@@ -85,7 +84,7 @@ func (t *tracer) rowsOf(ctx context.Context, hops []Hop) (map[string]*database.R
 	if len(uuids) == 0 {
 		return out, nil
 	}
-	flows, err := inspect.Hints(ctx, t.Access, uuids...)
+	flows, err := t.flows.Find(ctx, uuids...)
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,9 @@ type Report struct {
 	// Connections has one for each endpoint of a service, else one.
 	Connections []Connection `json:"connections"`
 	// Arrives tells whether all of them do.
-	Arrives bool   `json:"arrives"`
+	Arrives bool `json:"arrives"`
+	// Unknown: of some it cannot be told, and no other one fails to arrive.
+	Unknown bool   `json:"unknown,omitempty"`
 	Verdict string `json:"verdict"`
 }
 
@@ -61,6 +63,7 @@ type Connection struct {
 	Fate    string   `json:"fate"`
 	Path    []string `json:"path"`
 	Arrives bool     `json:"arrives"`
+	Unknown bool     `json:"unknown,omitempty"`
 	Verdict string   `json:"verdict"`
 }
 
@@ -68,11 +71,12 @@ type tracer struct {
 	Options
 	v4      bool
 	cluster *oracle.Cluster
+	flows   *inspect.Flows
 }
 
 // Trace follows the first packet of a connection between two ends: a pod, node or address, and a pod, service, node or address with a port.
 func Trace(ctx context.Context, o Options, source, destination string) (*Report, error) {
-	t := &tracer{Options: o, v4: !o.IPv6, cluster: newCluster(o.Objects)}
+	t := &tracer{Options: o, v4: !o.IPv6, cluster: newCluster(o.Objects), flows: inspect.NewFlows(o.Access)}
 	// An address decides the family; so the end that is one comes first.
 	if _, err := netip.ParseAddr(source); err == nil {
 		t.byAddress(netip.MustParseAddr(source).Unmap(), 0)
@@ -116,13 +120,16 @@ func (r *Report) conclude(to *place) {
 		r.Verdict = fmt.Sprintf("rejected: %s has no endpoint that is ready for port %d", to, to.port)
 		return
 	}
-	arrive := 0
+	arrive, unknown := 0, 0
 	for _, c := range r.Connections {
-		if c.Arrives {
+		switch {
+		case c.Arrives:
 			arrive++
+		case c.Unknown:
+			unknown++
 		}
 	}
-	r.Arrives = arrive == len(r.Connections)
+	r.Arrives, r.Unknown = arrive == len(r.Connections), unknown > 0 && arrive+unknown == len(r.Connections)
 	r.Verdict = r.Connections[0].Verdict
 	if len(r.Connections) > 1 {
 		r.Verdict = fmt.Sprintf("%d of %d endpoints are reached", arrive, len(r.Connections))
@@ -290,6 +297,9 @@ func (t *tracer) entry(end *place) string {
 // when it is not told otherwise.
 const connectionStates = 24
 
+// patience is how many seconds ovn-trace may take, which for itself would wait for a database for ever.
+const patience = "60"
+
 // ovn asks ovn-trace.
 func (t *tracer) ovn(ctx context.Context, p *packet, endpoint *place) ([]Hop, error) {
 	args := []string{"--detailed", "--no-leader-only"}
@@ -301,7 +311,7 @@ func (t *tracer) ovn(ctx context.Context, p *packet, endpoint *place) ([]Hop, er
 	}
 	args = append(args, p.microflow(wire(string(t.Protocol))))
 	sb := ovndb.SB()
-	text, err := access.Output(ctx, t.Access, access.Beside(sb), database.Shell(sb, `exec ovn-trace --db="$db" "$@"`, args...)...)
+	text, err := access.Output(ctx, t.Access, access.Beside(sb), database.Shell(sb, `exec timeout `+patience+` ovn-trace --db="$db" "$@"`, args...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,6 +151,28 @@ func TestEndsThatMakeNoSense(t *testing.T) {
 	r, err := Trace(context.Background(), o, "guests/client", "nobody")
 	if err != nil || r.Arrives || !strings.Contains(r.Verdict, "service shop/nobody has no endpoint that is ready for port 80") {
 		t.Errorf("a service without endpoints: %+v, %v", r, err)
+	}
+}
+
+// What ovn-trace does not tell is no loss. All flows are listed once, however many connections are followed.
+func TestUnknown(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "endpoint-given.ovn-trace"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := slices.DeleteFunc(strings.SplitAfter(string(text), "\n"), func(line string) bool { return strings.Contains(line, "/* output to") })
+	a := &inspecttest.Access{Answers: map[string]string{"ovn-trace": strings.Join(said, "")}}
+	o := options(t, a)
+	o.Protocol = corev1.ProtocolUDP
+	r, err := Trace(context.Background(), o, "guests/client", "service/kube-system/kube-dns:53")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Connections) != 2 || r.Arrives || !r.Unknown || !strings.Contains(r.Verdict, "cannot be told") {
+		t.Errorf("%+v", r)
+	}
+	if n := a.Listed["Logical_Flow"]; n != 1 {
+		t.Errorf("all flows were listed %d times", n)
 	}
 }
 
