@@ -53,6 +53,9 @@ func Southbound(ctx context.Context, a access.Access, tables ...string) (*Snapsh
 	return read(ctx, a, ovndb.SB(), sbdb.Schema(), client, tables)
 }
 
+// Put puts a row in.
+func (s *Snapshot) Put(table, uuid string, m model.Model) { s.tables[table][uuid] = m }
+
 // Rows are the rows of a table, whose model T is, by UUID.
 func Rows[T any](s *Snapshot, table string) map[string]*T {
 	out := make(map[string]*T, len(s.tables[table]))

@@ -16,7 +16,6 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/database"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovndb"
-	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/policy/oracle"
 )
 
@@ -99,25 +98,28 @@ func Trace(ctx context.Context, o Options, source, destination string) (*Report,
 		return nil, err
 	}
 	r := &Report{From: from.String(), To: to.String(), Protocol: string(o.Protocol), Address: netip.AddrPortFrom(to.address, to.port).String()}
-	endpoints, err := t.endpoints(to)
+	endpoints, only, err := t.endpoints(from, to)
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range endpoints {
-		c, err := t.connection(ctx, from, to, e, len(endpoints) > 1)
+		c, err := t.connection(ctx, leg{from: from, to: to, endpoint: e, several: len(endpoints) > 1})
 		if err != nil {
 			return nil, err
 		}
 		r.Connections = append(r.Connections, *c)
 	}
-	r.conclude(to)
+	r.conclude(only, to)
 	return r, nil
 }
 
-// conclude sums up.
-func (r *Report) conclude(to *place) {
+// conclude sums up. Node is where the connection begins, if the endpoints depend on it.
+func (r *Report) conclude(node string, to *place) {
 	if len(r.Connections) == 0 {
 		r.Verdict = fmt.Sprintf("rejected: %s has no endpoint that is ready for port %d", to, to.port)
+		if node != "" {
+			r.Verdict += ", for what comes from node " + node
+		}
 		return
 	}
 	arrive, unknown := 0, 0
@@ -192,33 +194,17 @@ func (t *tracer) noNodePort(to *place) error {
 	return nil
 }
 
-// endpoints are where a connection may end: nil stands for the destination itself.
-func (t *tracer) endpoints(to *place) ([]*place, error) {
-	if to.service == nil {
-		return []*place{nil}, nil
-	}
-	i := slices.IndexFunc(to.service.Ports, func(p kube.ServicePort) bool { return p.Port == to.port && p.Protocol == t.Protocol })
-	if i < 0 {
-		return nil, fmt.Errorf("%s has no port %d/%s", to, to.port, t.Protocol)
-	}
-	var in []*kube.EndpointSlice
-	for j := range t.Objects.Slices {
-		if s := kube.NewEndpointSlice(&t.Objects.Slices[j]); s.ServiceKey() == to.service.Key() {
-			in = append(in, s)
-		}
-	}
-	var out []*place
-	for _, a := range kube.UsableAnywhere(in, to.service.Ports[i], t.v4) {
-		out = append(out, t.byAddress(a.Addr(), a.Port()))
-	}
-	return out, nil
+// leg is a connection, and the endpoint behind its destination, nil where there is none, that is to be followed, of several or the only one.
+type leg struct {
+	from, to, endpoint *place
+	several            bool
 }
 
 // connection follows the packet to the destination, or to that endpoint behind it.
-func (t *tracer) connection(ctx context.Context, from, to, endpoint *place, several bool) (*Connection, error) {
-	end, c := to, &Connection{}
-	if endpoint != nil {
-		end = endpoint
+func (t *tracer) connection(ctx context.Context, l leg) (*Connection, error) {
+	from, to, end, c := l.from, l.to, l.to, &Connection{}
+	if l.endpoint != nil {
+		end = l.endpoint
 		c.Endpoint, c.Name = netip.AddrPortFrom(end.address, end.port).String(), end.String()
 	}
 	p, err := t.first(from, to, t.entry(end))
@@ -232,7 +218,7 @@ func (t *tracer) connection(ctx context.Context, from, to, endpoint *place, seve
 	}
 	wanted := t.cluster.Judge(flow)
 	c.Allowed, c.Why = wanted.Allowed, strings.Split(wanted.Why, "; ")
-	s, err := t.way(ctx, p, to, endpoint, several)
+	s, err := t.way(ctx, p, l)
 	if err != nil {
 		return nil, err
 	}
@@ -242,16 +228,17 @@ func (t *tracer) connection(ctx context.Context, from, to, endpoint *place, seve
 }
 
 // way is what OVN does with a packet.
-func (t *tracer) way(ctx context.Context, p *packet, to, endpoint *place, several bool) (*story, error) {
+func (t *tracer) way(ctx context.Context, p *packet, l leg) (*story, error) {
+	endpoint := l.endpoint
 	if endpoint == nil {
 		return t.follow(ctx, p, nil)
 	}
-	balancer := t.balancer(to, endpoint)
+	balancer := t.balancer(l)
 	if balancer == nil {
-		by := fmt.Sprintf("OVN: no load balancer leads from %s to the endpoint", netip.AddrPortFrom(to.address, to.port))
+		by := fmt.Sprintf("OVN: no load balancer leads from %s to the endpoint", netip.AddrPortFrom(l.to.address, l.to.port))
 		return &story{fate: Rejected, by: by, path: []string{by}}, nil
 	}
-	if !several {
+	if !l.several {
 		return t.follow(ctx, p, nil)
 	}
 	s, err := t.follow(ctx, p, endpoint)
@@ -259,19 +246,6 @@ func (t *tracer) way(ctx context.Context, p *packet, to, endpoint *place, severa
 		s.path = slices.Insert(s.path, 0, "the destination becomes "+netip.AddrPortFrom(endpoint.address, endpoint.port).String()+", by "+describe(balancer))
 	}
 	return s, err
-}
-
-// balancer is the load balancer that leads from a service's address and port to an endpoint, or nil.
-func (t *tracer) balancer(to, endpoint *place) *database.Row {
-	vip, backend := netip.AddrPortFrom(to.address, to.port).String(), netip.AddrPortFrom(endpoint.address, endpoint.port).String()
-	rows := t.NB.All(func(r *database.Row) bool {
-		lb, ok := r.Model.(*nbdb.LoadBalancer)
-		return ok && lb.Protocol != nil && *lb.Protocol == wire(string(t.Protocol)) && slices.Contains(strings.Split(lb.Vips[vip], ","), backend)
-	})
-	if len(rows) == 0 {
-		return nil
-	}
-	return &rows[0]
 }
 
 func (t *tracer) follow(ctx context.Context, p *packet, endpoint *place) (*story, error) {
