@@ -278,7 +278,7 @@ func (k kubectlOVN) inPods(node string) {
 	k.Helper()
 	in := &env{T: k.T, lab: k.lab, ctx: k.ctx, ns: names.Namespace}
 	tools := newPod(names.Namespace, "tools", onNode(node), func(p *corev1.Pod) {
-		p.Spec.HostNetwork, p.Labels = true, map[string]string{names.PodLabel: names.NodePods}
+		p.Spec.HostNetwork, p.Labels = true, names.PodLabels(names.NodePods)
 		c := &p.Spec.Containers[0]
 		c.Name, c.Command, c.Args, c.ReadinessProbe = names.ControllerContainer, []string{"/usr/bin/sleep", "3600"}, nil, nil
 		for name, path := range map[string]string{"usr": "/usr", "bin": "/bin", "lib": "/lib", "lib64": "/lib64", "run": "/run/openvswitch"} {

@@ -1,17 +1,36 @@
 package names
 
-// PodLabel tells the project's pods in Namespace apart; its values are DatabasePods and NodePods.
-const PodLabel = "app"
+// Labels by which the project's pods in Namespace are known, those that Kubernetes recommends: the value of PodNameLabel is PodName for all,
+// that of PodComponentLabel MasterPods, DatabasePods or NodePods.
+const (
+	PodNameLabel      = "app.kubernetes.io/name"
+	PodName           = "ovnkube"
+	PodComponentLabel = "app.kubernetes.io/component"
+)
+
+// PodLabels are the labels of the pods of a component.
+func PodLabels(component string) map[string]string {
+	return map[string]string{PodNameLabel: PodName, PodComponentLabel: component}
+}
+
+// Names of the ports of pods that serve metrics; those of DatabasePods serve them for each database.
+const (
+	MetricsPort           = "metrics"
+	NorthboundMetricsPort = "nb-metrics"
+	SouthboundMetricsPort = "sb-metrics"
+)
 
 // Pods of the project and the containers in them that have the programs of OVN and Open vSwitch.
 const (
+	// MasterPods run masters.
+	MasterPods = "master"
 	// DatabasePods run OVN's databases.
-	DatabasePods = "ovnkube-db"
+	DatabasePods = "db"
 	// NorthboundContainer and SouthboundContainer are containers of DatabasePods.
 	NorthboundContainer = "nb-ovsdb"
 	SouthboundContainer = "sb-ovsdb"
 	// NodePods run on every node.
-	NodePods = "ovnkube-node"
+	NodePods = "node"
 	// ControllerContainer, of NodePods, runs ovn-controller and sees the node's Open vSwitch.
 	ControllerContainer = "ovn-controller"
 )

@@ -48,8 +48,8 @@ func (p Place) String() string {
 	return "node " + p.Node
 }
 
-// label and container are those of the pods at a place.
-func (p Place) label() (app, container string) {
+// component and container are those of the pods at a place.
+func (p Place) component() (component, container string) {
 	switch p.Database {
 	case ovndb.NB().Short:
 		return names.DatabasePods, names.NorthboundContainer

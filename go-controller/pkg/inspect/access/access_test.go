@@ -58,9 +58,9 @@ func TestMachinesRun(t *testing.T) {
 }
 
 func TestFindPod(t *testing.T) {
-	pod := func(name, app, node, container string, ready corev1.ConditionStatus, phase corev1.PodPhase) *corev1.Pod {
+	pod := func(name, component, node, container string, ready corev1.ConditionStatus, phase corev1.PodPhase) *corev1.Pod {
 		return &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: names.Namespace, Name: name, Labels: map[string]string{names.PodLabel: app}},
+			ObjectMeta: metav1.ObjectMeta{Namespace: names.Namespace, Name: name, Labels: names.PodLabels(component)},
 			Spec:       corev1.PodSpec{NodeName: node, Containers: []corev1.Container{{Name: container}}},
 			Status:     corev1.PodStatus{Phase: phase, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}},
 		}

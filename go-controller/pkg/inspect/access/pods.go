@@ -74,21 +74,22 @@ func (p *Pods) find(ctx context.Context, at Place) (pod, container string, err e
 	if at == (Place{}) {
 		return "", "", errors.New(`which node? Name it before "--", as in: kubectl ovn vsctl NODE -- show`)
 	}
-	app, container := at.label()
-	o := metav1.ListOptions{LabelSelector: labels.Set{names.PodLabel: app}.String()}
+	component, container := at.component()
+	selector := labels.Set(names.PodLabels(component)).String()
+	o := metav1.ListOptions{LabelSelector: selector}
 	if at.Node != "" {
 		o.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", at.Node).String()
 	}
 	list, err := p.Client.Pods(p.Namespace).List(ctx, o)
 	if err != nil {
-		return "", "", fmt.Errorf("list pods %s=%s in namespace %s: %w", names.PodLabel, app, p.Namespace, err)
+		return "", "", fmt.Errorf("list pods %s in namespace %s: %w", selector, p.Namespace, err)
 	}
 	pods := slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool {
 		return pod.Status.Phase != corev1.PodRunning || !slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == container })
 	})
 	if len(pods) == 0 {
-		return "", "", fmt.Errorf("no pod with %s=%s and container %s runs for %s in namespace %s: see kubectl -n %s get pods; "+
-			"where the components are processes, give --access local or a command", names.PodLabel, app, container, at, p.Namespace, p.Namespace)
+		return "", "", fmt.Errorf("no pod with %s and container %s runs for %s in namespace %s: see kubectl -n %s get pods; "+
+			"where the components are processes, give --access local or a command", selector, container, at, p.Namespace, p.Namespace)
 	}
 	best := max(0, slices.IndexFunc(pods, ready))
 	return pods[best].Name, container, nil
