@@ -8,8 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/database"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/output"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/plan"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovndb"
 )
 
 func newPlan(g *globals) *cobra.Command {
@@ -40,7 +42,15 @@ database: rows that are added, changed or removed, and values that are put into 
 		if err != nil {
 			return err
 		}
-		report, err := plan.Make(v.Objects, v.NB, documents, g.defaultNamespace(), remove)
+		a, err := g.reach()
+		if err != nil {
+			return err
+		}
+		features, err := database.Features(cmd.Context(), a, ovndb.NB())
+		if err != nil {
+			return err
+		}
+		report, err := plan.Make(plan.Options{Objects: v.Objects, NB: v.NB, Features: features, Namespace: g.defaultNamespace(), Remove: remove}, documents)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package ovsdb
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -12,6 +13,15 @@ import (
 // Features answers what the server's schema has.
 type Features struct {
 	schema ovsdb.DatabaseSchema
+}
+
+// ParseFeatures reads a schema in the form of RFC 7047, 3.2.
+func ParseFeatures(text []byte) (Features, error) {
+	var f Features
+	if err := json.Unmarshal(text, &f.schema); err != nil {
+		return Features{}, fmt.Errorf("database schema: %w", err)
+	}
+	return f, nil
 }
 
 // Version is the version of the server's schema, for example "7.0.0".

@@ -122,9 +122,9 @@ func Query(ctx context.Context, a access.Access, k ovndb.Kind, database string, 
 	if err != nil {
 		return nil, fmt.Errorf("query of %s: %w", database, err)
 	}
-	script := `exec ` + query + ` "$own" "$1"`
-	if database != serverdb.Schema().Name {
-		script = query + ` "$db" "$1" || { [ "$db" != "$own" ] && ` + script + `; }`
+	script := query
+	if database == serverdb.Schema().Name {
+		script = `db="$own"; ` + query
 	}
 	text, err := access.Output(ctx, a, access.Beside(k), Shell(k, script, string(transaction))...)
 	if err != nil {
@@ -140,8 +140,19 @@ func Query(ctx context.Context, a access.Access, k ovndb.Kind, database string, 
 	return results, nil
 }
 
-// query is the command of queries, without its endpoint.
-const query = "ovsdb-client --no-leader-only --timeout=60 query"
+// Features reads what a database's schema has.
+func Features(ctx context.Context, a access.Access, k ovndb.Kind) (ovsdb.Features, error) {
+	text, err := access.Output(ctx, a, access.Beside(k), Shell(k, `exec ovsdb-client --no-leader-only --timeout=60 get-schema "$own" "$1"`, k.Database)...)
+	if err != nil {
+		return ovsdb.Features{}, fmt.Errorf("read the schema of %s: %w", k.Database, err)
+	}
+	return ovsdb.ParseFeatures([]byte(text))
+}
+
+// query is the script of queries. The way to the leader is open but silent as long as there is none: who does not get through in some
+// seconds asks the server's own copy.
+const query = `[ "$db" = "$own" ] || ovsdb-client --timeout=5 list-dbs "$db" >/dev/null 2>&1 || db="$own"; ` +
+	`exec ovsdb-client --no-leader-only --timeout=60 query "$db" "$1"`
 
 // Shell is the command of a script in which $db is the endpoint of a database and $1… are args: what OVN's own programs would use,
 // OVN_NB_DB or OVN_SB_DB, or the socket that leads to the cluster's leader, or, where there is none, the server's own. $own is the same

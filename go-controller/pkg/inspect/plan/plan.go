@@ -16,6 +16,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/database"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/output"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 )
 
@@ -37,16 +38,28 @@ type Report struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Make plans for documents of manifests, to be applied or, with remove, to be deleted.
-func Make(o *inspect.Objects, nb *database.Snapshot, documents []byte, defaultNamespace string, remove bool) (*Report, error) {
-	manifest, err := read(documents, defaultNamespace)
+// Options are what a plan depends on besides manifests.
+type Options struct {
+	// Objects and NB are the cluster as it is, Features what its northbound database can.
+	Objects  *inspect.Objects
+	NB       *database.Snapshot
+	Features ovsdb.Features
+	// Namespace is that of objects without one.
+	Namespace string
+	// Remove plans for deletion.
+	Remove bool
+}
+
+// Make plans for documents of manifests, to be applied or to be deleted.
+func Make(o Options, documents []byte) (*Report, error) {
+	manifest, err := read(documents, o.Namespace)
 	if err != nil {
 		return nil, err
 	}
 	var r Report
-	now, then := newWorld(o, nb), newWorld(o, nb)
+	now, then := newWorld(&o), newWorld(&o)
 	for _, object := range manifest {
-		note, err := then.apply(object, remove)
+		note, err := then.apply(object, o.Remove)
 		if err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -12,35 +13,42 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/database"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/inspecttest"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/output"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/kube"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/nbstate"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovndb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/translate/service"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
 
-func cluster(t *testing.T) (*inspect.Objects, *database.Snapshot) {
+func cluster(t *testing.T) Options {
 	t.Helper()
 	nb, err := database.Northbound(context.Background(), &inspecttest.Access{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var o inspect.Objects
-	inspecttest.Objects(t, &o)
-	return &o, nb
+	o := Options{Objects: &inspect.Objects{}, NB: nb, Namespace: "shop"}
+	inspecttest.Objects(t, o.Objects)
+	return o
 }
 
 // What the planner makes of the cluster is what the master has written for it.
 func TestAsTheMaster(t *testing.T) {
-	o, nb := cluster(t)
-	w := newWorld(o, nb)
+	o := cluster(t)
+	w := newWorld(&o)
 	w.concerned.policies = true
-	for i := range o.Services {
-		w.concerned.services[serviceKey(&o.Services[i])] = true
+	for i := range o.Objects.Services {
+		w.concerned.services[serviceKey(&o.Objects.Services[i])] = true
 	}
 	s, err := w.desired()
 	if err != nil {
@@ -48,7 +56,7 @@ func TestAsTheMaster(t *testing.T) {
 	}
 	kinds := []string{names.OwnerNetworkPolicy, names.OwnerPolicyGroup, names.OwnerPolicyPeers, names.OwnerIsolation, names.OwnerService}
 	var wrote, planned []string
-	for _, r := range nb.All(func(r *database.Row) bool { return slices.Contains(kinds, r.Owner.Kind) }) {
+	for _, r := range o.NB.All(func(r *database.Row) bool { return slices.Contains(kinds, r.Owner.Kind) }) {
 		wrote = append(wrote, r.Owner.String()+" "+r.Key().String()+" "+essence(r))
 	}
 	for key, r := range s.rows {
@@ -59,7 +67,7 @@ func TestAsTheMaster(t *testing.T) {
 	if diff := cmp.Diff(wrote, planned); diff != "" {
 		t.Errorf("(-master +plan):\n%s", diff)
 	}
-	if diff := cmp.Diff(members(nb, s), membersOf(s)); diff != "" {
+	if diff := cmp.Diff(members(o.NB, s), membersOf(s)); diff != "" {
 		t.Errorf("members (-master +plan):\n%s", diff)
 	}
 }
@@ -118,14 +126,15 @@ func TestPlan(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			o, nb := cluster(t)
+			o := cluster(t)
 			var before inspect.Objects
 			inspecttest.Objects(t, &before)
-			r, err := Make(o, nb, documents, "shop", strings.HasPrefix(filepath.Base(file), "delete"))
+			o.Remove = strings.HasPrefix(filepath.Base(file), "delete")
+			r, err := Make(o, documents)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !reflect.DeepEqual(before, *o) {
+			if !reflect.DeepEqual(before, *o.Objects) {
 				t.Error("the plan has changed the objects it was made from")
 			}
 			var b bytes.Buffer
@@ -154,11 +163,11 @@ func TestPlan(t *testing.T) {
 
 // Objects that are there already change nothing.
 func TestNothingChanges(t *testing.T) {
-	o, nb := cluster(t)
-	r, err := Make(o, nb, []byte(`{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: no-egress, namespace: guests}, spec: {podSelector: {matchLabels: {app: quiet}}, policyTypes: [Egress]}}
+	o := cluster(t)
+	r, err := Make(o, []byte(`{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: no-egress, namespace: guests}, spec: {podSelector: {matchLabels: {app: quiet}}, policyTypes: [Egress]}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: db}, spec: {type: NodePort, selector: {app: db}, ports: [{name: tcp, port: 80, targetPort: 81}]}}
-`), "shop", false)
+`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,15 +177,83 @@ func TestNothingChanges(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	o, nb := cluster(t)
+	o := cluster(t)
 	for manifest, want := range map[string]string{
 		"{kind: Deployment, metadata: {name: x}}":                             `kind "Deployment"`,
 		"{kind: NetworkPolicy, metadata: {name: x}, spec: {podSelektor: {}}}": "podSelektor",
 		"{kind: Service}": "without a name",
 		"}":               "document 1",
 	} {
-		if _, err := Make(o, nb, []byte(manifest), "shop", false); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Make(o, []byte(manifest)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %q in it", manifest, err, want)
+		}
+	}
+}
+
+// Of the pods that a service selects only those that are ready are endpoints; what is being deleted is none as long as there are others.
+func TestEndpointsOfPods(t *testing.T) {
+	ready := []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	for _, c := range []struct {
+		name       string
+		deleted    bool
+		conditions []corev1.PodCondition
+		publish    bool
+		want       kube.Endpoint
+	}{
+		{"ready", false, ready, false, kube.Endpoint{Ready: true, Serving: true}},
+		{"runs, is not ready", false, nil, false, kube.Endpoint{}},
+		{"is being deleted", true, ready, false, kube.Endpoint{Serving: true, Terminating: true}},
+		{"not ready, published", false, nil, true, kube.Endpoint{Ready: true}},
+	} {
+		p := &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodRunning, Conditions: c.conditions, PodIPs: []corev1.PodIP{{IP: "10.128.0.4"}, {IP: "fd01::4"}}}}
+		if c.deleted {
+			p.DeletionTimestamp = &metav1.Time{}
+		}
+		c.want.Address = netip.MustParseAddr("fd01::4")
+		got := endpoints(&corev1.Service{Spec: corev1.ServiceSpec{PublishNotReadyAddresses: c.publish}}, p, false)
+		if !reflect.DeepEqual(got, []kube.Endpoint{c.want}) {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+	}
+}
+
+// Sessions of IPv6 clients are planned as the master makes them: by what the database's schema takes.
+func TestSessionsByIPv6(t *testing.T) {
+	const schema = `{"name": "OVN_Northbound", "version": "7.3.0", "tables": {"Load_Balancer": {"columns": {"selection_fields":
+		{"type": {"key": {"type": "string", "enum": ["set", ["ip_src", "ipv6_src"]]}, "min": 0, "max": "unlimited"}}}}}}`
+	a := &inspecttest.Access{Answers: map[string]string{"get-schema": schema}}
+	features, err := database.Features(context.Background(), a, ovndb.NB())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for able, f := range map[bool]ovsdb.Features{true: features, false: {}} {
+		o := cluster(t)
+		o.Features = f
+		manifest, err := read([]byte("{kind: Service, metadata: {name: web}, spec: {selector: {app: web}, sessionAffinity: ClientIP, ipFamilies: [IPv6], ports: [{port: 80}]}}"), o.Namespace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWorld(&o)
+		if _, err := w.apply(manifest[0], false); err != nil {
+			t.Fatal(err)
+		}
+		s, err := w.desired()
+		if err != nil {
+			t.Fatal(err)
+		}
+		balancers := 0
+		for _, r := range s.rows {
+			lb, ok := r.model.(*nbdb.LoadBalancer)
+			if !ok {
+				continue
+			}
+			balancers++
+			if got := slices.Contains(lb.SelectionFields, service.SelectsByIPv6); got != able {
+				t.Errorf("%s among %v: %v, want %v", service.SelectsByIPv6, lb.SelectionFields, got, able)
+			}
+		}
+		if balancers != 1 {
+			t.Errorf("%d load balancers, want 1", balancers)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -48,6 +49,22 @@ func (w *world) applyService(s *corev1.Service, remove bool) string {
 		return ""
 	}
 	return "service " + key + ": " + strings.Join(notes, "; ")
+}
+
+// reselected concerns the services whose endpoints change when a pod becomes another one; nil is none. It returns their keys.
+func (w *world) reselected(former, now *corev1.Pod) []string {
+	selects := func(s *corev1.Service, p *corev1.Pod) bool {
+		return p != nil && labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(p.Labels))
+	}
+	var out []string
+	for i := range w.objects.Services {
+		s := &w.objects.Services[i]
+		if s.Namespace == former.Namespace && len(s.Spec.Selector) > 0 && selects(s, former) != selects(s, now) {
+			w.concerned.services[serviceKey(s)], w.simulated[serviceKey(s)] = true, true
+			out = append(out, serviceKey(s))
+		}
+	}
+	return out
 }
 
 // setDefaults fills in what the API server would: ServiceSpec.
@@ -142,11 +159,7 @@ func (w *world) simulate(s *corev1.Service, v4 bool) *kube.EndpointSlice {
 		for _, c := range kube.NewPod(p).Ports {
 			numbers[c.Name+"/"+string(c.Protocol)] = c.Port
 		}
-		for _, ip := range p.Status.PodIPs {
-			if a, err := netip.ParseAddr(ip.IP); err == nil && a.Is4() == v4 && p.Status.Phase == corev1.PodRunning {
-				out.Endpoints = append(out.Endpoints, kube.Endpoint{Address: a, Ready: true, Serving: true, Node: p.Spec.NodeName})
-			}
-		}
+		out.Endpoints = append(out.Endpoints, endpoints(s, p, v4)...)
 	}
 	for _, p := range s.Spec.Ports {
 		number := uint16(p.TargetPort.IntVal)
@@ -155,6 +168,27 @@ func (w *world) simulate(s *corev1.Service, v4 bool) *kube.EndpointSlice {
 		}
 		if number != 0 {
 			out.Ports = append(out.Ports, kube.EndpointPort{Name: p.Name, Protocol: p.Protocol, Port: number})
+		}
+	}
+	return out
+}
+
+// endpoints are what a pod is to a service, as the controller of EndpointSlices says it: only pods that are ready serve, and what is being
+// deleted drains. https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#conditions
+func endpoints(s *corev1.Service, p *corev1.Pod, v4 bool) []kube.Endpoint {
+	if kube.NewPod(p).Finished {
+		return nil
+	}
+	e := kube.Endpoint{Node: p.Spec.NodeName, Terminating: p.DeletionTimestamp != nil}
+	e.Serving = slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+	e.Ready = s.Spec.PublishNotReadyAddresses || e.Serving && !e.Terminating
+	var out []kube.Endpoint
+	for _, ip := range p.Status.PodIPs {
+		if a, err := netip.ParseAddr(ip.IP); err == nil && a.Is4() == v4 {
+			e.Address = a
+			out = append(out, e)
 		}
 	}
 	return out

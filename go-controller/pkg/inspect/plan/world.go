@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -30,6 +31,8 @@ type world struct {
 	concerned concerned
 	// simulated are services whose endpoints are not yet those of their slices.
 	simulated map[string]bool
+	// selectsByIPv6: the northbound database takes service.SelectsByIPv6.
+	selectsByIPv6 bool
 }
 
 type concerned struct {
@@ -37,8 +40,8 @@ type concerned struct {
 	policies bool
 }
 
-func newWorld(o *inspect.Objects, nb *database.Snapshot) *world {
-	return &world{objects: *o, nb: nb, concerned: concerned{services: map[string]bool{}}, simulated: map[string]bool{}}
+func newWorld(o *Options) *world {
+	return &world{objects: *o.Objects, nb: o.NB, selectsByIPv6: o.Features.HasKey(nbdb.LoadBalancerTable, "selection_fields", service.SelectsByIPv6), concerned: concerned{services: map[string]bool{}}, simulated: map[string]bool{}}
 }
 
 // apply changes the world by an object. The note, if there is one, is about what cannot be known before.
@@ -58,23 +61,41 @@ func (w *world) apply(object metav1.Object, remove bool) (note string, err error
 			return fmt.Sprintf("namespace %s: what is in it goes too, which is not shown", o.Name), nil
 		}
 	case *corev1.Pod:
-		w.concerned.policies = true
-		former := replace(&w.objects.Pods, podKey, o, remove)
-		switch {
-		case remove:
-		case former == nil:
-			return fmt.Sprintf("pod %s: its port and addresses are given when it is scheduled; only its place in groups is shown", podKey(o)), nil
-		default: // What the manifest cannot say stays.
-			p := &w.objects.Pods[len(w.objects.Pods)-1]
-			p.Spec.NodeName, p.Status = former.Spec.NodeName, former.Status
-			p.Annotations = maps.Clone(former.Annotations)
-		}
+		return w.applyPod(o, remove), nil
 	case *corev1.Service:
 		return w.applyService(o, remove), nil
 	default:
 		return "", fmt.Errorf("%T cannot be planned", object)
 	}
 	return "", nil
+}
+
+// applyPod puts a pod in, with what the manifest cannot say. Its port is the master's to give and take: notes tell of that.
+func (w *world) applyPod(o *corev1.Pod, remove bool) string {
+	w.concerned.policies = true
+	former := replace(&w.objects.Pods, podKey, o, remove)
+	if former == nil {
+		if remove {
+			return fmt.Sprintf("pod %s: there is none", podKey(o))
+		}
+		return fmt.Sprintf("pod %s: its port and addresses are given when it is scheduled, and it is an endpoint of services when it is ready; only its place in groups is shown", podKey(o))
+	}
+	var now *corev1.Pod
+	var notes []string
+	if remove {
+		notes = append(notes, "its port goes too, which is not shown")
+	} else {
+		now = &w.objects.Pods[len(w.objects.Pods)-1]
+		now.Spec.NodeName, now.Status, now.DeletionTimestamp = former.Spec.NodeName, former.Status, former.DeletionTimestamp
+		now.Annotations = maps.Clone(former.Annotations)
+	}
+	for _, key := range w.reselected(former, now) {
+		notes = append(notes, "the endpoints of service "+key+" are those pods that it selects and that are ready now")
+	}
+	if len(notes) == 0 {
+		return ""
+	}
+	return "pod " + podKey(o) + ": " + strings.Join(notes, "; ")
 }
 
 func podKey(p *corev1.Pod) string { return names.ObjectName(p.Namespace, p.Name) }
@@ -239,7 +260,7 @@ func (w *world) cluster() *service.Cluster {
 		}
 		nodes = append(nodes, node)
 	}
-	return service.NewCluster(nodes, pools)
+	return service.NewCluster(nodes, pools).SelectingByIPv6(w.selectsByIPv6)
 }
 
 func addressesOf(in []netip.Prefix) []netip.Addr {

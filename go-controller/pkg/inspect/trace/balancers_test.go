@@ -2,6 +2,7 @@ package trace
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,5 +97,34 @@ func TestEndpointsByNode(t *testing.T) {
 		if !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q in it", c.name, got, c.want)
 		}
+	}
+}
+
+// What comes from outside to local endpoints comes in at each node that has one, be it that the node's only one drains.
+func TestLocalFromOutside(t *testing.T) {
+	o := options(t, &inspecttest.Access{})
+	var slice *discoveryv1.EndpointSlice
+	for i := range o.Objects.Slices {
+		if s := &o.Objects.Slices[i]; strings.HasPrefix(s.Name, "db-") {
+			slice = s
+		}
+	}
+	ready := *slice.Endpoints[0].DeepCopy()
+	ready.Addresses, ready.NodeName = []string{"10.128.0.4"}, new("node1")
+	slice.Endpoints[0].Conditions = discoveryv1.EndpointConditions{Ready: new(false), Serving: new(true), Terminating: new(true)}
+	slice.Endpoints = append(slice.Endpoints, ready)
+	for i := range o.Objects.Services {
+		if s := &o.Objects.Services[i]; s.Name == "db" {
+			s.Spec.InternalTrafficPolicy = new(corev1.ServiceInternalTrafficPolicyLocal)
+		}
+	}
+	tr := &tracer{Options: o, v4: true}
+	to, err := tr.find("service/db:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends, only, err := tr.endpoints(&place{address: netip.MustParseAddr("172.18.0.200")}, to)
+	if err != nil || only != "" || len(ends) != 2 {
+		t.Errorf("%d endpoints (%v), for node %q alone; want one of each node", len(ends), err, only)
 	}
 }
