@@ -201,7 +201,8 @@ func TestEndpointsOfPods(t *testing.T) {
 		want       kube.Endpoint
 	}{
 		{"ready", false, ready, false, kube.Endpoint{Ready: true, Serving: true}},
-		{"runs, is not ready", false, nil, false, kube.Endpoint{}},
+		{"is not ready", false, []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}, {Type: corev1.PodInitialized, Status: corev1.ConditionTrue}}, false, kube.Endpoint{}},
+		{"runs, nothing is said", false, nil, false, kube.Endpoint{}},
 		{"is being deleted", true, ready, false, kube.Endpoint{Serving: true, Terminating: true}},
 		{"not ready, published", false, nil, true, kube.Endpoint{Ready: true}},
 	} {

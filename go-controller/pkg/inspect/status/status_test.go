@@ -216,6 +216,17 @@ func TestNewPod(t *testing.T) {
 	}
 }
 
+// A server that hangs does not hang the status.
+func TestClusterDeadline(t *testing.T) {
+	w := newWorld(t)
+	w.access.Answers[`["_Server"`] = strings.ReplaceAll(standalone, "standalone", "clustered")
+	w.read(t)
+	asked := slices.DeleteFunc(slices.Clone(w.access.Ran), func(line string) bool { return !strings.Contains(line, "cluster/status") })
+	if len(asked) != 2 || !strings.Contains(asked[0], "ovs-appctl --timeout=") || !strings.Contains(asked[1], "ovs-appctl --timeout=") {
+		t.Errorf("asked %q, want both databases' servers, with a deadline", asked)
+	}
+}
+
 func TestCluster(t *testing.T) {
 	member := func(id string, heard time.Duration, self bool) ovndb.Server {
 		return ovndb.Server{ID: id, LastMessage: heard, Self: self}

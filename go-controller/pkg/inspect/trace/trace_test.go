@@ -70,6 +70,9 @@ func TestTrace(t *testing.T) {
 			if len(a.Ran) != 1 || !strings.Contains(a.Ran[0], c.microflow) {
 				t.Errorf("asked %q, want %q in it", a.Ran, c.microflow)
 			}
+			if !strings.Contains(a.Ran[0], "timeout 60 ovn-trace") {
+				t.Errorf("asked %q, without a deadline", a.Ran)
+			}
 			if r.Verdict != c.verdict {
 				t.Errorf("verdict %q, want %q", r.Verdict, c.verdict)
 			}
