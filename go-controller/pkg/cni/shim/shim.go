@@ -14,6 +14,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/cni/protocol"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
 
 const (
@@ -124,7 +125,8 @@ func (c Client) unavailable(command string, cause error) error {
 	}
 	return types.NewError(code,
 		fmt.Sprintf("node agent: no answer at %s: %v", c.Socket, cause),
-		"is the ovnkube node agent running on this node? see its log, and: kubectl get pods -A -o wide -l app=ovnkube-node")
+		"is the ovnkube node agent running on this node? see its log, and: kubectl get pods -A -o wide -l "+
+			names.PodNameLabel+"="+names.PodName+","+names.PodComponentLabel+"="+names.NodePods)
 }
 
 func pause(ctx context.Context, d time.Duration) {

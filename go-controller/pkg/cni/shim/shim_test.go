@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -204,5 +205,14 @@ func TestLimitsAreBelowKubelets(t *testing.T) {
 		if l := LimitsOf(command); l.Total > kubelet-10*time.Second || l.Agent > l.Total || l.Agent < 5*time.Second {
 			t.Errorf("%s: %+v", command, l)
 		}
+	}
+}
+
+// Who reads the kubelet's event is led to the agents' pods.
+func TestSaysWhereAgentsAre(t *testing.T) {
+	err := Client{Socket: "/nowhere"}.unavailable(protocol.Add, os.ErrNotExist)
+	var cni *types.Error
+	if want := "-l app.kubernetes.io/name=ovnkube,app.kubernetes.io/component=node"; !errors.As(err, &cni) || !strings.HasSuffix(cni.Details, want) {
+		t.Errorf("%v, want %q at its end", err, want)
 	}
 }
