@@ -28,9 +28,14 @@ type pairFile struct {
 
 var _ certificate.Store = pairFile{}
 
-// Current implements certificate.Store. A file that cannot be used is as good as none.
+// Current implements certificate.Store. A file that cannot be used is as good as none. It is read once: it may be replaced between two
+// reads, and a key that does not belong to its certificate would pass for a file that cannot be used.
 func (f pairFile) Current() (*tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(f.path, f.path)
+	var pair tls.Certificate
+	data, err := os.ReadFile(f.path)
+	if err == nil {
+		pair, err = tls.X509KeyPair(data, data)
+	}
 	if err != nil {
 		none := certificate.NoCertKeyError(err.Error())
 		return nil, &none

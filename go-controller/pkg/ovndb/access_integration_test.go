@@ -37,10 +37,18 @@ func (c *cluster) runRelay(r *Relay) {
 // tell runs ovn-nbctl or ovn-sbctl at the leader.
 func (c *cluster) tell(program string, args ...string) {
 	c.t.Helper()
+	c.answer(program, args...)
+}
+
+// answer is what ovn-nbctl or ovn-sbctl prints at the leader.
+func (c *cluster) answer(program string, args ...string) string {
+	c.t.Helper()
 	args = append([]string{"--timeout=20", "--db=unix:" + c.configs[0].LeaderSocket()}, args...)
-	if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
+	out, err := exec.Command(program, args...).CombinedOutput()
+	if err != nil {
 		c.t.Fatalf("%s %q: %v: %s", program, args, err, out)
 	}
+	return string(out)
 }
 
 func TestRelay(t *testing.T) {
@@ -105,8 +113,27 @@ func TestRelayForNodes(t *testing.T) {
 		}
 	}
 	// As in a database that was made anew.
+	connection := func() string {
+		return strings.TrimSpace(c.answer("ovn-sbctl", "--bare", "--columns=_uuid", "find", "Connection", "target="+`"`+r.target()+`"`))
+	}
+	before := connection()
 	c.tell("ovn-sbctl", "del-connection")
-	c.eventually("the connection for nodes is back", func() error { return as(node1, relay, "show") })
+	c.eventually("the connection for nodes is made again", func() error {
+		if now := connection(); now == "" || now == before {
+			return fmt.Errorf("row %q, %q before", now, before)
+		}
+		return as(node1, relay, "show")
+	})
+	c.eventually("the relay is ready", r.Ready)
+	c.tell("ovn-sbctl", "--", "--id=@c", "create", "Connection", fmt.Sprintf(`target="ptcp:16653:%s"`, address), "--", "add", "SB_Global", ".", "connections", "@c")
+	c.eventually("the relay says that everybody may come in elsewhere", func() error {
+		if err := r.Ready(); err == nil || !strings.Contains(err.Error(), "ptcp:16653") {
+			return fmt.Errorf("it says: %w", err)
+		}
+		return nil
+	})
+	c.tell("ovn-sbctl", "del-connection")
+	c.eventually("the relay is ready without that door", r.Ready)
 	c.tell("ovn-sbctl", "set", "connection", ".", `role=""`)
 	c.eventually("the relay says that the connection has no role", func() error {
 		if err := r.Ready(); err == nil || !strings.Contains(err.Error(), "has role") {

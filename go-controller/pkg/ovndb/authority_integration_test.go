@@ -6,8 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,9 +17,8 @@ import (
 
 // handshakes makes connections all the time, each with the files as they are then, and counts those that fail.
 type handshakes struct {
-	done atomic.Int64
-
 	mu     sync.Mutex
+	done   map[string]int // by endpoint
 	failed []error
 }
 
@@ -30,8 +29,8 @@ func (h *handshakes) watch(ctx context.Context, endpoint string, files ovsdb.TLS
 		if ctx.Err() != nil {
 			return
 		}
-		h.done.Add(1)
 		h.mu.Lock()
+		h.done[endpoint]++
 		if err != nil && len(h.failed) < 5 { // more say the same
 			h.failed = append(h.failed, fmt.Errorf("%s with %s: %w", endpoint, files.Certificate, err))
 		}
@@ -50,10 +49,20 @@ func (h *handshakes) once(ctx context.Context, endpoint string, files ovsdb.TLSF
 	return err
 }
 
-// soFar returns what has failed since the last call, after each has had its turn.
+// rounds are the connections that have been tried, by endpoint.
+func (h *handshakes) rounds() map[string]int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.done)
+}
+
+// soFar returns what has failed since the last call, after each endpoint has had a connection that was begun since this one: the first
+// that ends may have been begun before.
 func (h *handshakes) soFar() error {
-	for target := h.done.Load() + 100; h.done.Load() < target; {
-		time.Sleep(time.Millisecond)
+	for endpoint, before := range h.rounds() {
+		for h.rounds()[endpoint] < before+2 {
+			time.Sleep(time.Millisecond)
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -89,7 +98,12 @@ func newReplacement(t *testing.T) *replacement {
 	s.c.eventually("the relay listens", func() error { _, err := p.connect(s.relayAddress(), s.node); return err })
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	for _, at := range s.c.listeners(s.r)[:4] {
+	watched := s.c.listeners(s.r)[:4]
+	s.handshakes.done = map[string]int{}
+	for _, at := range watched {
+		s.handshakes.done["ssl:"+at] = 0
+	}
+	for _, at := range watched {
 		s.kept = append(s.kept, p.mustConnect(at, s.pair(at)))
 		wg.Go(func() { s.handshakes.watch(ctx, "ssl:"+at, p.files(s.pair(at), controlPlane)) })
 	}

@@ -159,13 +159,19 @@ func (c *cluster) leader() int {
 	return leader
 }
 
+// client connects with the first member's certificate.
 func (c *cluster) client() *ovsdb.Client {
+	c.t.Helper()
+	return c.clientAs(c.configs[0].TLS)
+}
+
+func (c *cluster) clientAs(files ovsdb.TLSFiles) *ovsdb.Client {
 	c.t.Helper()
 	full, err := nbdb.FullDatabaseModel()
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	config, err := ovsdb.TLSConfig(c.configs[0].TLS)
+	config, err := ovsdb.TLSConfig(files)
 	if err != nil {
 		c.t.Fatal(err)
 	}

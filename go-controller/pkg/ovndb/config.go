@@ -76,9 +76,7 @@ func (c *Config) Validate() error {
 	if c.ElectionTimer < minElectionTimer || c.ElectionTimer > maxElectionTimer {
 		errs = append(errs, fmt.Errorf("--election-timer %s is not between %s and %s", c.ElectionTimer, minElectionTimer, maxElectionTimer))
 	}
-	if c.TLS != (ovsdb.TLSFiles{}) && (c.TLS.PrivateKey == "" || c.TLS.Certificate == "" || c.TLS.CACertificate == "") {
-		errs = append(errs, errors.New("--privkey, --cert and --cacert belong together: give all or none"))
-	}
+	errs = append(errs, validateTLS(c.TLS))
 	for _, p := range []int{c.Port, c.RaftPort} {
 		if p < 1 || p > 65535 {
 			errs = append(errs, fmt.Errorf("port %d is not between 1 and 65535", p))
@@ -143,6 +141,18 @@ func (c *Config) serverArgs() []string {
 	}
 	args = append(args, "--unixctl="+c.Control(), "-vconsole:info", "-vsyslog:off", "-vfile:off")
 	return append(append(args, tlsArgs(c.TLS)...), c.Path())
+}
+
+// validateTLS refuses what would be less than TLS with both sides authenticated. The name none makes Open vSwitch check nobody's
+// certificate: ovsdb-server(1), "--ca-cert".
+func validateTLS(f ovsdb.TLSFiles) error {
+	if f != (ovsdb.TLSFiles{}) && (f.PrivateKey == "" || f.Certificate == "" || f.CACertificate == "") {
+		return errors.New("--privkey, --cert and --cacert belong together: give all or none")
+	}
+	if f.CACertificate == "none" {
+		return errors.New("--cacert=none would let everybody in: name the file of the authority that has signed for those who connect")
+	}
+	return nil
 }
 
 func tlsArgs(f ovsdb.TLSFiles) []string {

@@ -21,7 +21,8 @@ const nodeProbe = 60000
 func (r *Relay) target() string { return "pssl:" + r.Listen }
 
 // keepListener sees to it, until ctx ends, that the database has the row by which relays listen for nodes: also in a database that was
-// made anew, when all was lost.
+// made anew, when all was lost. It asks again and again: that the row can be written, which needs a source and ovn-northd's row, is no
+// event of table Connection, so a monitor would not spare the repetition. A question to the relay's own copy on the same host is cheap.
 func (r *Relay) keepListener(ctx context.Context) {
 	last := ""
 	for wait := backoffFirst; ; wait = min(2*wait, upkeepInterval) { // soon at first: the relay's server has only just been started
@@ -71,22 +72,33 @@ func everyRow() []libovsdb.Condition {
 
 var errNoListener = errors.New("the database has no connection for nodes")
 
-// listening is nil when the row is there as it must be.
+// listening is nil when the row is there, and no other one lets anybody in without the role: relays listen wherever a row says.
 func (r *Relay) listening(ctx context.Context) error {
 	results, err := r.transact(ctx, libovsdb.Operation{
-		Op: libovsdb.OperationSelect, Table: sbdb.ConnectionTable, Columns: []string{"role"},
-		Where: []libovsdb.Condition{libovsdb.NewCondition("target", libovsdb.ConditionEqual, r.target())},
+		Op: libovsdb.OperationSelect, Table: sbdb.ConnectionTable, Columns: []string{"target", "role"}, Where: everyRow(),
 	})
 	if err != nil {
 		return err
 	}
-	if len(results[0].Rows) == 0 {
-		return fmt.Errorf("%w at %s", errNoListener, r.target())
+	return r.judgeListeners(results[0].Rows)
+}
+
+// judgeListeners tells what is wrong with the rows of table Connection.
+func (r *Relay) judgeListeners(rows []libovsdb.Row) error {
+	var errs []error
+	found := false
+	for _, row := range rows {
+		target, role := row["target"], row["role"]
+		found = found || target == r.target()
+		if role != names.ChassisRole { // of its own accord no listener takes another role
+			errs = append(errs, fmt.Errorf("connection %v has role %v, not %q: whoever connects may write what is not theirs. "+
+				"Remove it (ovn-sbctl del-connection: relays make theirs again), stop all relays, start them", target, role, names.ChassisRole))
+		}
 	}
-	if role := results[0].Rows[0]["role"]; role != names.ChassisRole { // of its own accord no listener takes another role
-		return fmt.Errorf("connection %s has role %v, not %q: whoever connects may write what is not theirs. Remove it, stop all relays, start them", r.target(), role, names.ChassisRole)
+	if !found {
+		errs = append(errs, fmt.Errorf("%w at %s", errNoListener, r.target()))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (r *Relay) transact(ctx context.Context, ops ...libovsdb.Operation) ([]libovsdb.OperationResult, error) {

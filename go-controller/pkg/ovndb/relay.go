@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -31,15 +32,28 @@ type Relay struct {
 	Listen string
 }
 
-// listenForm is how Open vSwitch writes a port and, maybe, an address: ovsdb(7), "Connection Methods".
-func listenForm() *regexp.Regexp {
-	return regexp.MustCompile(`^[1-9][0-9]{0,4}(:([0-9.]+|\[[0-9a-fA-F:.]+\]))?$`)
+// validListen tells whether text is a port and, maybe, an address as Open vSwitch writes them: ovsdb(7), "Connection Methods".
+func validListen(text string) bool {
+	port, host, hasHost := strings.Cut(text, ":")
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || port[0] == '0' {
+		return false
+	}
+	if !hasHost {
+		return true
+	}
+	inner, opened := strings.CutPrefix(host, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	a, err := netip.ParseAddr(inner)
+	return err == nil && a.Zone() == "" && opened == a.Is6() && closed == a.Is6()
 }
 
 // Validate tells what is wrong.
 func (r *Relay) Validate() error {
 	if len(r.Sources) == 0 {
 		return errors.New("a relay needs the endpoints of its sources")
+	}
+	if err := validateTLS(r.TLS); err != nil {
+		return err
 	}
 	for _, s := range r.Sources {
 		if err := ovsdb.ValidateEndpoint(s, r.TLS != (ovsdb.TLSFiles{})); err != nil {
@@ -52,7 +66,7 @@ func (r *Relay) Validate() error {
 	if r.Kind != SB() || r.TLS == (ovsdb.TLSFiles{}) {
 		return errors.New("--listen is for nodes, whose certificates give them a role in the southbound database: it needs sb, --privkey, --cert and --cacert")
 	}
-	if !listenForm().MatchString(r.Listen) {
+	if !validListen(r.Listen) {
 		return fmt.Errorf("--listen %q: want PORT, PORT:IPv4 or PORT:[IPv6]", r.Listen)
 	}
 	return nil

@@ -3,10 +3,12 @@
 package ovndb
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os/exec"
 	"strings"
@@ -22,12 +24,12 @@ import (
 func TestMemberWithAWrongCertificateIsRefused(t *testing.T) {
 	p := newPKI(t)
 	c := p.cluster(NB(), p.server("m0"), p.server("m1"), p.server("m2"))
-	client := c.client()
+	client := c.clientAs(p.files(p.server("client"), controlPlane))
 	c.write(client, "a")
-	odd := (c.leader() + 1) % 3
-	pair := c.configs[odd].TLS.PrivateKey
 	for i, wrong := range []string{p.stranger("m"), p.node("chassis1")} {
 		before := c.leader()
+		odd := (before + 1) % 3
+		pair := c.configs[odd].TLS.PrivateKey
 		c.stop(odd)
 		p.copy(wrong, pair)
 		c.start(odd)
@@ -196,16 +198,34 @@ func (c *cluster) openedInAll(r *Relay) map[string]int {
 	return out
 }
 
-// monitor is a client of Open vSwitch's own library; its end is seen.
+// monitor is a client of Open vSwitch's own library, which has been answered; its end is seen.
 func (p *pki) monitor(endpoint string, pair string) (ended func() error) {
 	p.t.Helper()
 	cmd := exec.CommandContext(p.t.Context(), "ovsdb-client", "--private-key="+pair, "--certificate="+pair, "--ca-cert="+p.file(controlPlane+".crt"), //nolint:gosec // fixed
 		"monitor", "ssl:"+endpoint, "OVN_Southbound", "SB_Global", "nb_cfg")
-	if err := cmd.Start(); err != nil {
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		p.t.Fatal(err)
 	}
-	over := make(chan error, 1)
-	go func() { over <- errors.Join(cmd.Wait(), errors.New("it has ended")) }()
+	answered, over := make(chan struct{}), make(chan error, 1)
+	go func() {
+		lines := bufio.NewReader(out)
+		if _, err := lines.ReadString('\n'); err == nil {
+			close(answered)
+		}
+		_, err := io.Copy(io.Discard, lines)
+		over <- errors.Join(err, cmd.Wait(), errors.New("it has ended"))
+	}()
+	select {
+	case <-answered:
+	case err := <-over:
+		p.t.Fatalf("monitor of %s: %v", endpoint, err)
+	case <-time.After(patience):
+		p.t.Fatalf("monitor of %s: no answer", endpoint)
+	}
 	return func() error {
 		select {
 		case err := <-over:

@@ -37,11 +37,24 @@ func TLSConfig(files TLSFiles) (*tls.Config, error) {
 }
 
 func (f TLSFiles) keyPair() (*tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(f.Certificate, f.PrivateKey)
+	pair, err := f.load()
 	if err != nil {
 		return nil, fmt.Errorf("TLS key %q and certificate %q: %w", f.PrivateKey, f.Certificate, err)
 	}
 	return &pair, nil
+}
+
+// load reads a file that has both once: it may be replaced between two reads, which would give the key of one pair and the certificate
+// of another.
+func (f TLSFiles) load() (tls.Certificate, error) {
+	if f.Certificate != f.PrivateKey {
+		return tls.LoadX509KeyPair(f.Certificate, f.PrivateKey)
+	}
+	data, err := os.ReadFile(f.Certificate)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(data, data)
 }
 
 func (f TLSFiles) authority() (*x509.CertPool, error) {
