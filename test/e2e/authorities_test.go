@@ -145,11 +145,14 @@ func (e *env) renew(machine, file, former string) {
 }
 
 // certificateState is what must not change while authorities are replaced: how often each ovn-controller has connected, and the terms of the databases.
-type certificateState struct{ connections, terms map[string]int }
+type certificateState struct {
+	connections map[string]int
+	terms       map[string]uint64
+}
 
 func (e *env) certificateState() certificateState {
 	e.Helper()
-	s := certificateState{map[string]int{}, map[string]int{}}
+	s := certificateState{map[string]int{}, map[string]uint64{}}
 	for _, node := range e.Nodes() {
 		s.connections[node] = e.southboundConnections(node)
 	}

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovndb"
 	"github.com/ovnkube/ovnkube/test/e2e/traffic"
 	"github.com/ovnkube/ovnkube/test/lab/plan"
 )
@@ -34,22 +34,11 @@ func TestDatabases(t *testing.T) {
 	}
 }
 
-// runDir is where the n-th members' sockets are, from 1.
-func runDir(n int) string {
-	if n == 1 {
-		return "/run/ovn"
-	}
-	return fmt.Sprintf("/run/ovn/%d", n)
-}
-
 // databaseStatus is what the n-th member says of itself, nothing if it says nothing.
-func (e *env) databaseStatus(kind string, n int) (s struct {
-	Role string
-	Term int
-}) {
-	out, err := e.Exec(e.ctx, plan.ControlPlane, "ovnkube", "db", "status", kind, "-o", "json", "--run-dir", runDir(n))
-	if err == nil {
-		_ = json.Unmarshal([]byte(out), &s)
+func (e *env) databaseStatus(kind string, n int) ovndb.Status {
+	s, err := e.DatabaseStatus(e.ctx, kind, n)
+	if err != nil {
+		return ovndb.Status{}
 	}
 	return s
 }
@@ -73,7 +62,7 @@ func (e *env) databaseLeader(kind string) int {
 // databasePID is the process of a member's server.
 func (e *env) databasePID(kind string, n int) string {
 	e.Helper()
-	return strings.TrimSpace(e.on(plan.ControlPlane, "pgrep", "-f", fmt.Sprintf("^ovsdb-server .*--unixctl=%s/ovn%s_db.ctl .*", runDir(n), kind)))
+	return strings.TrimSpace(e.on(plan.ControlPlane, "pgrep", "-f", fmt.Sprintf("^ovsdb-server .*--unixctl=%s/ovn%s_db.ctl .*", plan.DatabaseRunDir(n), kind)))
 }
 
 // components of the databases, by kind.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -113,10 +114,28 @@ func (m *mirror) await(ctx context.Context, missing func() string) error {
 // until waits for a state of Kubernetes objects; missing says what is wrong, or "".
 func (e *env) until(missing func() string) time.Duration {
 	e.Helper()
-	ctx, cancel := context.WithTimeout(e.ctx, patience)
-	defer cancel()
-	began := time.Now()
-	e.must(e.seen.await(ctx, missing))
+	return e.untilAll(func() (int, string) { return 1, missing() })
+}
+
+// errNoProgress ends a wait.
+var errNoProgress = fmt.Errorf("no progress for %v", patience)
+
+// untilAll is until for many objects: patience ends when it is that long since fewer were left than ever before.
+func (e *env) untilAll(missing func() (left int, what string)) time.Duration {
+	e.Helper()
+	ctx, cancel := context.WithCancelCause(e.ctx)
+	defer cancel(nil)
+	limit := time.AfterFunc(patience, func() { cancel(errNoProgress) })
+	defer limit.Stop()
+	began, least := time.Now(), math.MaxInt
+	e.must(e.seen.await(ctx, func() string {
+		left, what := missing()
+		if left < least {
+			least = left
+			limit.Reset(patience)
+		}
+		return what
+	}))
 	return time.Since(began)
 }
 
@@ -127,7 +146,7 @@ func (e *env) makeNamespace(name string) {
 	_, err := e.client.CoreV1().Namespaces().Create(e.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.ns}}, metav1.CreateOptions{})
 	e.must(err)
 	e.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), time.Minute)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), patience)
 		defer cancel()
 		if err := errors.Join(e.client.CoreV1().Namespaces().Delete(ctx, e.ns, metav1.DeleteOptions{}), e.empty(ctx)); err != nil {
 			e.Errorf("delete namespace: %v", err)
@@ -250,16 +269,25 @@ func (e *env) startAll(pods ...*corev1.Pod) []traffic.Place {
 // ready waits until the named pods of the scenario's namespace are ready.
 func (e *env) ready(names ...string) time.Duration {
 	e.Helper()
-	return e.until(func() string { return e.notReady(names) })
+	return e.untilAll(func() (int, string) {
+		bad := e.unready(names)
+		return len(bad), ofMany(bad, names)
+	})
 }
 
-func (e *env) notReady(names []string) string {
-	var bad []string
+func (e *env) notReady(names []string) string { return ofMany(e.unready(names), names) }
+
+// unready describes those that are not ready.
+func (e *env) unready(names []string) (bad []string) {
 	for _, n := range names {
 		if p := e.seen.pod(e.ns, n); p == nil || !isReady(p) {
 			bad = append(bad, describeNamed(p, n))
 		}
 	}
+	return bad
+}
+
+func ofMany(bad, names []string) string {
 	if len(bad) == 0 {
 		return ""
 	}
@@ -310,13 +338,14 @@ func (e *env) delete(names ...string) {
 // gone waits until pods of the scenario's namespace do not exist.
 func (e *env) gone(names ...string) {
 	e.Helper()
-	e.until(func() string {
+	e.untilAll(func() (left int, what string) {
 		for _, n := range names {
 			if p := e.seen.pod(e.ns, n); p != nil {
-				return "still there: " + describe(p)
+				left++
+				what = "still there: " + describe(p)
 			}
 		}
-		return ""
+		return left, what
 	})
 }
 

@@ -181,15 +181,19 @@ func (k kubectlOVN) address(name string, is4 bool) netip.Addr {
 	return k.places[name].Address(is4)
 }
 
-// reaches tells whether a packet comes back. Where one should, it may be lost for another reason, and gets a second chance.
+// reaches tells whether a packet comes back. Where one should, it may be lost for another reason, and gets a second chance; where none
+// should, one of a friend's has to come back in the same time.
 func (k kubectlOVN) reaches(from, protocol string, to netip.AddrPort, should bool) bool {
-	tries := 1
-	if should {
-		tries = 3
+	k.Helper()
+	echo := func(from string, to netip.AddrPort) func(context.Context) error {
+		return func(ctx context.Context) error { return traffic.EchoOnce(ctx, k.places[from], protocol, to, 10) }
 	}
-	for range tries {
+	if !should {
+		return !k.unanswered(echo(from, to), echo("friend", netip.AddrPortFrom(k.address("server", to.Addr().Is4()), tracedPort)))
+	}
+	for range 3 {
 		ctx, cancel := context.WithTimeout(k.ctx, time.Second)
-		err := traffic.EchoOnce(ctx, k.places[from], protocol, to, 10)
+		err := echo(from, to)(ctx)
 		cancel()
 		if err == nil {
 			return true
@@ -309,7 +313,7 @@ func (k kubectlOVN) inPods(node string) {
 // status tells what is wrong by its exit code, and by name.
 func (k kubectlOVN) status(node string) {
 	k.Helper()
-	if out, code := k.run("status", "--wait", "--timeout", "1m"); code != 0 {
+	if out, code := k.run("status", "--wait", "--timeout", "2m"); code != 0 {
 		k.Errorf("exit code %d:\n%s", code, out)
 	}
 	for _, c := range []struct {
@@ -328,7 +332,7 @@ func (k kubectlOVN) status(node string) {
 			return nil
 		})
 		start()
-		if out, code := k.run("status", "--wait", "--timeout", "1m", "--verbose"); code != 0 {
+		if out, code := k.run("status", "--wait", "--timeout", "2m", "--verbose"); code != 0 {
 			k.Errorf("with %s on %s again: exit code %d:\n%s", c.component, c.machine, code, out)
 		}
 	}

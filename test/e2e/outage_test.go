@@ -184,8 +184,5 @@ func testAgentDown(e *env) {
 	e.ready("new")
 	running := time.Since(began)
 	e.measured("agent ready %v after its start; a pod created before runs %v after that", returned.Round(time.Millisecond), (running - returned).Round(time.Millisecond))
-	if running-returned > 2*time.Second {
-		e.Errorf("the pod runs %v after the agent's return, want 2 s at most; events: %v", running-returned, e.events("new"))
-	}
 	e.mustReach(talker[1], e.places("new")[0], tcp, httpPort)
 }

@@ -168,11 +168,11 @@ func testChurn(e *env) {
 		}
 	}
 	took := time.Since(began)
-	e.until(func() string {
+	e.untilAll(func() (int, string) {
 		if left := e.seen.podsOf(e.ns); len(left) > 0 {
-			return fmt.Sprintf("%d pods left, one is %s", len(left), describe(left[0]))
+			return len(left), fmt.Sprintf("%d pods left, one is %s", len(left), describe(left[0]))
 		}
-		return ""
+		return 0, ""
 	})
 	gone := e.settle(before)
 	e.measured("churn of %d pods took %.1f s; nothing left of them %.1f s after the last deletion", waves*size, took.Seconds(), gone.Seconds())

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -15,6 +16,8 @@ import (
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/test/lab/plan"
@@ -72,6 +75,14 @@ func testManyRequests(e *env) {
 	requests := e.as(node, "ovnkube-node").CertificatesV1().CertificateSigningRequests()
 	content := e.request(e.systemID(node), node)
 	const label = "e2e-renewals"
+	e.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), patience)
+		defer cancel()
+		if err := e.client.CertificatesV1().CertificateSigningRequests().DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: label}); err != nil {
+			e.Errorf("delete certificate requests: %v", err)
+		}
+	})
+	signed := e.signedRequests(label)
 	began := time.Now()
 	var wg sync.WaitGroup
 	for range 10 {
@@ -91,24 +102,48 @@ func testManyRequests(e *env) {
 	}
 	wg.Wait()
 	asked := time.Since(began)
-	e.eventually(func() error {
-		list, err := e.client.CertificatesV1().CertificateSigningRequests().List(e.ctx, metav1.ListOptions{LabelSelector: label})
-		if err != nil {
-			return err
+	for n := range renewalsAtOnce {
+		select {
+		case <-signed:
+		case <-e.ctx.Done():
+			e.Fatal(context.Cause(e.ctx))
+		case <-time.After(patience):
+			e.Fatalf("%d of %d requests have certificates, and no other one came for %v", n, renewalsAtOnce, patience)
 		}
-		signed := 0
-		for i := range list.Items {
-			if len(list.Items[i].Status.Certificate) > 0 {
-				signed++
-			}
-		}
-		if signed < renewalsAtOnce {
-			return fmt.Errorf("%d of %d requests have certificates", signed, renewalsAtOnce)
-		}
-		return nil
-	})
+	}
 	e.measured("%d certificate requests at once: made within %v, all signed after %v", renewalsAtOnce, asked.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
-	e.must(e.client.CertificatesV1().CertificateSigningRequests().DeleteCollection(e.ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: label}))
+}
+
+// signedRequests tells of each request with the label, once, that it has its certificate.
+func (e *env) signedRequests(label string) <-chan struct{} {
+	e.Helper()
+	signed := make(chan struct{}, renewalsAtOnce)
+	has := func(o any) bool {
+		csr, ok := o.(*certificatesv1.CertificateSigningRequest)
+		return ok && len(csr.Status.Certificate) > 0
+	}
+	factory := informers.NewSharedInformerFactoryWithOptions(e.client, 0, informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = label }))
+	requests := factory.Certificates().V1().CertificateSigningRequests().Informer()
+	_, err := requests.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(o any) {
+			if has(o) {
+				signed <- struct{}{}
+			}
+		},
+		UpdateFunc: func(before, now any) {
+			if !has(before) && has(now) {
+				signed <- struct{}{}
+			}
+		},
+	})
+	e.must(err)
+	ctx, cancel := context.WithCancel(e.ctx)
+	e.Cleanup(func() { cancel(); factory.Shutdown() })
+	factory.Start(ctx.Done())
+	if !cache.WaitForCacheSync(ctx.Done(), requests.HasSynced) {
+		e.Fatal(context.Cause(ctx))
+	}
+	return signed
 }
 
 // request is a CertificateSigningRequest's content, with a key that is thrown away.

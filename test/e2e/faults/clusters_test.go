@@ -4,7 +4,6 @@ package faults
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
@@ -24,18 +23,16 @@ const (
 
 // TestClusters is TestFaults for databases of three members each.
 func TestClusters(t *testing.T) {
-	if !run.full {
-		t.Skip("part of the long run alone (-full)")
-	}
 	ctx := run.context(t)
 	h := newHarness(ctx, t, bringUp(ctx, t, cluster.Options{Databases: members}))
+	h.clustered = true
 	report(t, "Databases of three members", h.tryAll(t, clusterTable()))
 }
 
 // clusterTable lists the faults of databases of three members. None of them may cost anything.
 func clusterTable() []fault {
 	out := []fault{{name: "none, databases of three", inject: wait(3 * time.Second), fromHeal: true, noise: true}}
-	for _, d := range []raft{{"northbound", "nb", plan.NBDB}, {"southbound", "sb", plan.SBDB}} {
+	for _, d := range rafts() {
 		for n := 1; n <= members; n++ {
 			out = append(out,
 				fault{name: fmt.Sprintf("%s: member %d killed", d.name, n), inject: d.killed(d.member(n))},
@@ -54,6 +51,10 @@ func clusterTable() []fault {
 
 // raft is a database with several members.
 type raft struct{ name, kind, component string }
+
+func rafts() []raft {
+	return []raft{{"northbound", "nb", plan.NBDB}, {"southbound", "sb", plan.SBDB}}
+}
 
 // choice finds the members that a fault is about.
 type choice func(context.Context, *harness) ([]victim, error)
@@ -77,7 +78,7 @@ func (c raft) first(n int) choice {
 func (c raft) leader(ctx context.Context, h *harness) (out []victim, err error) {
 	err = eventually(ctx, patience, func() error {
 		for n := 1; n <= members; n++ {
-			if role, err := c.role(ctx, h, n); err == nil && role == "leader" {
+			if s, err := h.DatabaseStatus(ctx, c.kind, n); err == nil && s.Leads() {
 				out = []victim{c.at(n)}
 				return nil
 			}
@@ -101,18 +102,17 @@ func (c raft) distantLeader(ctx context.Context, h *harness) (out []victim, err 
 	return out, err
 }
 
-func (c raft) role(ctx context.Context, h *harness, n int) (string, error) {
-	runDir := "/run/ovn"
-	if n > 1 {
-		runDir = fmt.Sprintf("/run/ovn/%d", n)
+// healthy wants each member to know its leader. A process that runs is not yet a member: it may still be joining.
+func (c raft) healthy(ctx context.Context, h *harness) error {
+	var errs []error
+	for n := 1; n <= members; n++ {
+		s, err := h.DatabaseStatus(ctx, c.kind, n)
+		if err == nil && (s.Status != "cluster member" || s.Leader == "" || len(s.Servers) != members) {
+			err = fmt.Errorf("member %d of the %s database is %q, %s of %q among %d", n, c.name, s.Status, s.Role, s.Leader, len(s.Servers))
+		}
+		errs = append(errs, err)
 	}
-	text, err := h.Exec(ctx, plan.ControlPlane, "ovnkube", "db", "status", c.kind, "-o", "json", "--run-dir", runDir)
-	if err != nil {
-		return "", err
-	}
-	var status struct{ Role string }
-	err = json.Unmarshal([]byte(text), &status)
-	return status.Role, err
+	return errors.Join(errs...)
 }
 
 func (c raft) killed(choose choice) injection {

@@ -59,7 +59,8 @@ type harness struct {
 	served map[string]string
 	fresh  int
 	// noise is the longest gap that there was without a fault.
-	noise time.Duration
+	noise     time.Duration
+	clustered bool // the databases have members, and nodes a relay
 }
 
 func newHarness(ctx context.Context, t *testing.T, l *cluster.Lab) *harness {
@@ -267,7 +268,7 @@ func (h *harness) works(p path) error {
 	return nil
 }
 
-// healthy waits until everything runs, master and agents are ready, and Kubernetes says so of the nodes.
+// healthy waits until everything runs, databases, master and agents are ready, and Kubernetes says so of the nodes.
 func (h *harness) healthy(ctx context.Context) error {
 	return eventually(ctx, patience, func() error {
 		for _, m := range append([]string{plan.ControlPlane}, h.Nodes()...) {
@@ -287,6 +288,12 @@ func (h *harness) healthy(ctx context.Context) error {
 		errs := []error{h.readyz(ctx, plan.ControlPlane, plan.MasterHealth), h.readyz(ctx, plan.ControlPlane, plan.StandbyHealth)}
 		for _, n := range h.Nodes() {
 			errs = append(errs, h.readyz(ctx, n, plan.AgentHealth))
+		}
+		if h.clustered {
+			for _, d := range rafts() {
+				errs = append(errs, d.healthy(ctx, h))
+			}
+			errs = append(errs, h.readyz(ctx, plan.ControlPlane, plan.RelayHealth))
 		}
 		return errors.Join(append(errs, h.nodesReady(ctx))...)
 	})

@@ -22,7 +22,7 @@ import (
 
 // options are the flags of the test binary.
 type options struct {
-	full, keep     bool
+	keep           bool
 	prefix, bin    string
 	ovnRoot, table string
 	// previous is a folder with an earlier version of the product's executables.
@@ -38,7 +38,6 @@ type options struct {
 var run options
 
 func TestMain(m *testing.M) {
-	flag.BoolVar(&run.full, "full", false, "all faults, not only those that are quickly tried")
 	flag.BoolVar(&run.keep, "keep", false, "leave the lab up")
 	flag.StringVar(&run.prefix, "prefix", "faults", "the lab's name")
 	flag.StringVar(&run.bin, "bin", "", "folder with the product's executables (default: _output/bin)")
@@ -46,8 +45,8 @@ func TestMain(m *testing.M) {
 	flag.StringVar(&run.previous, "previous", "", "folder with the executables of an earlier version, to upgrade from")
 	flag.StringVar(&run.table, "table", "", "file for the table, as Markdown")
 	flag.Func("family", "ipv4 (default), ipv6 or dual", func(s string) (err error) { run.family, err = plan.ParseFamily(s); return err })
-	flag.IntVar(&run.rate, "rate", 0, "requests a second of each probe (default: 50, with -full 100)")
-	flag.DurationVar(&run.random, "random", 0, "how long faults come at random (default: not at all, with -full three minutes)")
+	flag.IntVar(&run.rate, "rate", 100, "requests a second of each probe")
+	flag.DurationVar(&run.random, "random", 3*time.Minute, "how long faults come at random")
 	flag.Uint64Var(&run.seed, "seed", 0, "seed of the random faults; 0 is a new one")
 	flag.Parse()
 	run.complete()
@@ -67,12 +66,6 @@ func TestMain(m *testing.M) {
 func (o *options) complete() {
 	if o.family == "" {
 		o.family = plan.IPv4
-	}
-	if o.rate == 0 {
-		o.rate = map[bool]int{false: 50, true: 100}[o.full]
-	}
-	if o.random == 0 && o.full {
-		o.random = 3 * time.Minute
 	}
 	if o.seed == 0 {
 		o.seed = rand.Uint64()

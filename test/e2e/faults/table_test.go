@@ -29,16 +29,16 @@ const (
 // table lists the faults. Those that have no outage must cost nothing.
 func table() []fault {
 	return []fault{
-		{name: "none", inject: wait(3 * time.Second), fromHeal: true, short: true, noise: true},
-		{name: "master: leader killed", inject: killLeader, short: true},
-		{name: "master: leader killed, stays away", inject: crashLeader, hold: 6 * time.Second, usable: takeover, short: true},
-		{name: "master: leader stopped", inject: stopLeader, hold: 3 * time.Second, usable: released, short: true},
+		{name: "none", inject: wait(3 * time.Second), fromHeal: true, noise: true},
+		{name: "master: leader killed", inject: killLeader},
+		{name: "master: leader killed, stays away", inject: crashLeader, hold: 6 * time.Second, usable: takeover},
+		{name: "master: leader stopped", inject: stopLeader, hold: 3 * time.Second, usable: released},
 		{name: "master: standby killed", inject: killStandby},
 		{name: "master: both killed", inject: kills(at(plan.ControlPlane, plan.Master), at(plan.ControlPlane, plan.StandbyMaster))},
 		{name: "master: out of memory", inject: exhaustLeader},
-		{name: "node agent", inject: onFirst(plan.NodeAgent), short: true},
+		{name: "node agent", inject: onFirst(plan.NodeAgent)},
 		{name: "node agent: out of memory", inject: exhaustAgent},
-		{name: "ovn-controller", inject: onFirst(plan.OVNController), short: true},
+		{name: "ovn-controller", inject: onFirst(plan.OVNController)},
 		{name: "ovn-northd", inject: kills(at(plan.ControlPlane, plan.Northd))},
 		{name: "northbound database", inject: kills(at(plan.ControlPlane, plan.NBDB))},
 		{name: "southbound database", inject: kills(at(plan.ControlPlane, plan.SBDB))},
@@ -50,7 +50,7 @@ func table() []fault {
 		{name: "containerd", inject: onFirst(plan.Containerd)},
 		// Its loss stops the userspace switch until ovs-vswitchd is connected again.
 		{name: "ovsdb-server of a node", inject: onFirst(plan.OVSDB), outage: 8 * time.Second},
-		{name: "ovs-vswitchd", inject: onFirst(plan.VSwitchd), outage: switchOutage, short: true},
+		{name: "ovs-vswitchd", inject: onFirst(plan.VSwitchd), outage: switchOutage},
 		{name: "node cut off, both ways", inject: cut("ingress", "egress"), hold: 3 * time.Second, fromHeal: true, spared: []string{nearPath, outPath}},
 		{name: "node cut off, cannot send", inject: cut("ingress"), hold: 3 * time.Second, fromHeal: true, spared: []string{nearPath, outPath}},
 		{name: "node cut off, cannot receive", inject: cut("egress"), hold: 3 * time.Second, fromHeal: true, spared: []string{nearPath, outPath}},

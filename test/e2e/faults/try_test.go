@@ -38,8 +38,6 @@ type fault struct {
 	fromHeal bool
 	// noise says that it is no fault: what is lost then is lost without one, and says what can be judged.
 	noise bool
-	// short says that it is part of the short run.
-	short bool
 }
 
 // row is a line of the table.
@@ -55,7 +53,7 @@ type row struct {
 // tryAll brings one fault after the other about.
 func (h *harness) tryAll(t *testing.T, faults []fault) (rows []row) {
 	for _, f := range faults {
-		if !run.full && !f.short || h.ctx.Err() != nil {
+		if h.ctx.Err() != nil {
 			continue
 		}
 		t.Run(f.name, func(t *testing.T) { rows = append(rows, h.try(t, f)) })

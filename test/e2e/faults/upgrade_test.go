@@ -55,11 +55,11 @@ func (u upgrade) table(h *harness) []fault {
 	}
 	hold := 3 * time.Second
 	return []fault{
-		{name: "none, earlier version", inject: wait(hold), fromHeal: true, noise: true, short: true},
-		{name: "CNI plugin: other version, and back", inject: u.plugin, hold: hold, short: true},
-		{name: "node agents: other version, and back", inject: u.of(agents...), hold: hold, short: true},
-		{name: "masters: other version, and back", inject: u.of(masters...), hold: hold, short: true},
-		{name: "masters, then node agents: other version, and back", inject: u.of(append(masters, agents...)...), hold: hold, short: true},
+		{name: "none, earlier version", inject: wait(hold), fromHeal: true, noise: true},
+		{name: "CNI plugin: other version, and back", inject: u.plugin, hold: hold},
+		{name: "node agents: other version, and back", inject: u.of(agents...), hold: hold},
+		{name: "masters: other version, and back", inject: u.of(masters...), hold: hold},
+		{name: "masters, then node agents: other version, and back", inject: u.of(append(masters, agents...)...), hold: hold},
 	}
 }
 

@@ -200,6 +200,7 @@ const (
 	MasterHealth  = 9409
 	AgentHealth   = 9410
 	StandbyHealth = 9411
+	RelayHealth   = 9412
 )
 
 func (c *Config) master(name, identity string, health int) supervise.Component {

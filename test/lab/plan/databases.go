@@ -115,6 +115,7 @@ func (c *Config) relay() supervise.Component {
 	return supervise.Component{Name: SBRelay, Argv: append([]string{
 		productInside + "/ovnkube", "db", "relay", "sb",
 		"--sources=" + c.remotes(SBPort), fmt.Sprintf("--listen=%d:%s", RelayPort, c.everyAddress()),
+		fmt.Sprintf("--metrics-bind-address=127.0.0.1:%d", RelayHealth),
 	}, certificateFlags("client-ca.crt")...)}
 }
 
@@ -126,16 +127,20 @@ func certificateFlags(authorities string) []string {
 
 // member is run in the folders of its number; the first one's sockets are where those of a single server would be.
 func (c *Config) member(name, kind string, n int, a netip.Addr) supervise.Component {
-	runDir := "/run/ovn"
-	if n > 1 {
-		runDir = fmt.Sprintf("/run/ovn/%d", n)
-	}
 	return supervise.Component{Name: DatabaseMember(name, n), Argv: append([]string{
 		productInside + "/ovnkube", "db", "run", kind,
 		"--local-address=" + a.String(), "--members=" + join(c.members()),
-		"--db-dir=" + DatabaseDir(n), "--run-dir=" + runDir,
+		"--db-dir=" + DatabaseDir(n), "--run-dir=" + DatabaseRunDir(n),
 	}, certificateFlags("ca.crt")...)}
 }
 
 // DatabaseDir is the folder with the files of the n-th members, from 1.
 func DatabaseDir(n int) string { return fmt.Sprintf("/var/lib/ovn/%d", n) }
+
+// DatabaseRunDir is the folder with the sockets of the n-th members, from 1.
+func DatabaseRunDir(n int) string {
+	if n == 1 {
+		return "/run/ovn"
+	}
+	return fmt.Sprintf("/run/ovn/%d", n)
+}
