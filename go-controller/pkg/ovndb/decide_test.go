@@ -156,6 +156,7 @@ func TestConfig(t *testing.T) {
 		"even number":     func(c *Config) { c.Members = c.Members[1:] },
 		"election-timer":  func(c *Config) { c.ElectionTimer = time.Millisecond },
 		"belong together": func(c *Config) { c.TLS.PrivateKey = "/key" },
+		"everybody":       func(c *Config) { c.TLS = ovsdb.TLSFiles{PrivateKey: "/k", Certificate: "/c", CACertificate: "none"} },
 		"port 0":          func(c *Config) { c.RaftPort = 0 },
 		"is not among":    func(c *Config) { c.Convert = netip.MustParseAddr("10.0.0.9") },
 	} {
