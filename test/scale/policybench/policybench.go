@@ -126,7 +126,7 @@ func (b *bench) report(r round, s samples, spent cost) {
 	p50, p99 := b.Result.AddLatency(r.name+": policy created → first connection blocked", s.blocked)
 	p50.Ref(r.blocked)
 	p99.AtMost(r.limit).Say("of %d policies; from the request to create", len(s.blocked))
-	b.Result.Add(r.name+": API server's answer → first connection blocked, p50", report.InMillis(report.Percentile(s.created, 50)), report.Millis)
+	b.Result.AddLatency(r.name+": API server's answer → first connection blocked", s.created)
 	p50, p99 = b.Result.AddLatency(r.name+": policy deleted → first connection", s.open)
 	p50.Ref(r.open)
 	p99.AtMost(r.limit).Say("of %d policies; from the request to delete", len(s.open))
