@@ -278,18 +278,13 @@ func TestKilledComponentsComeBack(t *testing.T) {
 		"node1":           {plan.Containerd, plan.Kubelet, plan.OVSDB, plan.VSwitchd, plan.OVNController},
 	} {
 		for _, c := range components {
-			before := componentStatus(t, ctx, l, machine, c)
+			// What was killed before it may be what it waits for.
+			before := running(t, ctx, l, machine, c, 0)
 			if err := l.Kill(ctx, c, machine); err != nil {
 				t.Error(err)
 				continue
 			}
-			eventually(t, 20*time.Second, func() string {
-				st := componentStatus(t, ctx, l, machine, c)
-				if st.State != supervise.StateRunning || st.PID == before.PID {
-					return fmt.Sprintf("%s on %s: %+v", c, machine, st)
-				}
-				return ""
-			})
+			running(t, ctx, l, machine, c, before)
 		}
 	}
 	eventually(t, 30*time.Second, func() string {
@@ -301,6 +296,19 @@ func TestKilledComponentsComeBack(t *testing.T) {
 	if out, err := l.Exec(ctx, "node1", "ovs-vsctl", "show"); err != nil || !strings.Contains(out, "ovs_version") {
 		t.Errorf("ovs-vsctl show: %q, %v", out, err)
 	}
+}
+
+// running waits until a component runs as another process than pid, and returns which.
+func running(t *testing.T, ctx context.Context, l *cluster.Lab, machine, name string, pid int) int { //nolint:revive // t comes first in tests
+	t.Helper()
+	var st supervise.Status
+	eventually(t, time.Minute, func() string {
+		if st = componentStatus(t, ctx, l, machine, name); st.State != supervise.StateRunning || st.PID == pid {
+			return fmt.Sprintf("%s on %s: %+v", name, machine, st)
+		}
+		return ""
+	})
+	return st.PID
 }
 
 func componentStatus(t *testing.T, ctx context.Context, l *cluster.Lab, machine, name string) supervise.Status { //nolint:revive // t comes first in tests
