@@ -21,7 +21,7 @@ INTEGRATION_FLAGS := -race -tags integration -p 1 -timeout 20m
 FOCUS ?= \[sig-network\]
 SKIP ?= SCTPConnectivity|SCTP HostPort|SCTP service|Netpol|NetworkPolicy|LoadBalancer\]|Provider:GCE|[Kk]ube-?[Pp]roxy|Internet connection|PTR lookup|Disruptive|Feature:Networking-Performance|PerformanceDNS$(if $(filter dual,$(IP_FAMILY)),,|IPv6DualStack)
 
-.PHONY: help build demo test unit integration e2e bench bench-scale lint generate lab-up lab-down conformance packages lab-tools clean
+.PHONY: help build demo test unit integration e2e bench bench-scale lint generate docs lab-up lab-down conformance packages lab-tools clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ lint: packages ## golangci-lint over all modules of our own
 generate: ## OVSDB models, from the schemas of the installed packages
 	go-controller/pkg/ovsdb/generate.sh
 
+docs: ## the documentation as a site with search, into _output/site; needs npm
+	cd docs && npm ci --no-audit --no-fund && npx vitepress build
+
 lab-up: lab-tools ## the lab alone: make lab-up [LAB_NAME=lab] [IP_FAMILY=ipv4|ipv6|dual]
 	@$(OVNLAB) up --name $(LAB_NAME) --ip-family $(IP_FAMILY)
 
@@ -83,4 +86,4 @@ lab-down: build ## takes the lab down
 	@$(OVNLAB) down --name $(LAB_NAME)
 
 clean: ## removes what was built here, with the cache of this checkout
-	rm -rf $(REPO)/_output $(REPO)/.cache
+	rm -rf $(REPO)/_output $(REPO)/.cache $(REPO)/docs/node_modules
