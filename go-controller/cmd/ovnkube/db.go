@@ -86,6 +86,7 @@ func newDBRunCommand() *cobra.Command {
 	p.addFlags(fs)
 	addPlaceFlags(fs, &c)
 	addNetworkFlags(fs, &c)
+	fs.StringVar(&c.Listen, "listen", "", "PORT or PORT:ADDRESS at which a standalone southbound database listens for nodes, with OVN's role for them (default: where its connections say)")
 	fs.StringSliceVar(&members, "members", nil, "addresses of all members, the same list on each; the first one makes the cluster (default: a standalone database)")
 	fs.IntVar(&c.RaftPort, "raft-port", 0, "port for the other members (default 6643 for nb, 6644 for sb)")
 	fs.DurationVar(&c.ElectionTimer, "election-timer", ovndb.DefaultElectionTimer, "how long members wait for their leader before they elect another")

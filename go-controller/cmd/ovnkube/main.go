@@ -21,7 +21,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newMasterCommand(), newNodeCommand(), newDBCommand())
+	root.AddCommand(newMasterCommand(), newNodeCommand(), newDBCommand(), newOVSCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "ovnkube:", err)
 		os.Exit(1)

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ovnkube/ovnkube/go-controller/pkg/certs"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/cni"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/health"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/node"
 )
 
@@ -56,17 +59,34 @@ func newCleanupCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	cfg := config.AddNodeFlags(cmd.Flags())
+	purge := cmd.Flags().Bool("purge", false, "remove the CNI plugin and the node's certificate, too")
+	wait := cmd.Flags().Bool("wait", false, "stay until told to end, ready at --metrics-bind-address: for a DaemonSet, whose pods would be started again")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := config.Load(cmd.Flags(), os.Environ()); err != nil {
 			return err
 		}
-		// First, so that no pod is started on what is being taken away.
-		if err := cni.RemoveConfList(cfg.CNIConfDir); err != nil {
+		if err := cleanup(cmd.Context(), cfg, *purge); err != nil || !*wait {
 			return err
 		}
-		return node.Cleanup(cmd.Context(), *cfg)
+		server := &health.Server{Address: cfg.MetricsBindAddress, Metrics: newRegistry()}
+		return run(cmd.Context(), server, health.Debug{}, func(ctx context.Context) error {
+			<-ctx.Done()
+			return nil
+		})
 	}
 	return cmd
+}
+
+func cleanup(ctx context.Context, cfg *config.Node, purge bool) error {
+	// First, so that no pod is started on what is being taken away.
+	if err := cni.RemoveConfList(cfg.CNIConfDir); err != nil {
+		return err
+	}
+	if err := node.Cleanup(ctx, *cfg); err != nil || !purge {
+		return err
+	}
+	return errors.Join(cni.RemovePlugin(cfg.CNIBinDir), certs.Remove(cfg.CertificateDir),
+		os.RemoveAll(filepath.Dir(names.CNISocket)))
 }
 
 // serveCNI serves the container runtime until ctx ends or something fails; it can be called again. The network
@@ -74,6 +94,11 @@ func newCleanupCommand() *cobra.Command {
 func serveCNI(ctx context.Context, host node.Host, registerer prometheus.Registerer) error {
 	// A registry of its own: the next attempt's metrics take the place of this one's.
 	registry := prometheus.NewRegistry()
+	if plugin := host.Config.CNIPlugin; plugin != "" {
+		if err := cni.InstallPlugin(plugin, host.Config.CNIBinDir); err != nil {
+			return err
+		}
+	}
 	server, err := cni.New(cni.Options{
 		NodeName:   host.Config.NodeName,
 		MTU:        host.Config.MTU,

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"k8s.io/client-go/util/certificate"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
 
 // Modes of files and folders: keys are for root alone.
@@ -89,4 +91,12 @@ func (f pairFile) signedBy(bundle []byte) bool {
 		Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, CurrentTime: pair.Leaf.NotAfter,
 	})
 	return err == nil
+}
+
+// Remove removes a node's key and certificate. Those of the control plane, which may have the same folder, stay.
+func Remove(dir string) error {
+	if err := os.Remove(filepath.Join(dir, names.NodeCertificateFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("certificate of the node: %w", err)
+	}
+	return nil
 }

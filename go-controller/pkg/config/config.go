@@ -134,6 +134,8 @@ type Node struct {
 	CNIConfDir string
 	// CNIBinDir is where the container runtime's plugins are.
 	CNIBinDir string
+	// CNIPlugin is the file of the plugin that is copied into CNIBinDir; empty: somebody else has put it there.
+	CNIPlugin string
 	// RemoveCNIConf removes the network configuration list at shutdown.
 	RemoveCNIConf bool
 	// DatapathType is auto, system or netdev.

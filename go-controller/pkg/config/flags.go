@@ -55,6 +55,7 @@ func AddNodeFlags(fs *pflag.FlagSet) *Node {
 	fs.IntVar(&c.EncapPort, "encap-port", 6081, "UDP port of Geneve")
 	fs.StringVar(&c.CNIConfDir, "cni-conf-dir", "/etc/cni/net.d", "directory of the container runtime's network configuration")
 	fs.StringVar(&c.CNIBinDir, "cni-bin-dir", "/opt/cni/bin", "directory of the container runtime's plugins: portmap, if there, serves host ports")
+	fs.StringVar(&c.CNIPlugin, "cni-plugin", "", "file of the CNI plugin, to be copied into --cni-bin-dir (default: it is there already)")
 	fs.BoolVar(&c.RemoveCNIConf, "cni-conf-remove", false, "remove the network configuration at shutdown")
 	fs.Var(&choiceValue{target: &c.DatapathType, allowed: []string{"auto", "system", "netdev"}}, "ovs-datapath-type", "datapath of the bridges: auto, system (kernel) or netdev (userspace)")
 	c.DatapathType = "auto"

@@ -4,7 +4,9 @@ package ovndb
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"strings"
 	"testing"
@@ -114,7 +116,7 @@ func TestRelayForNodes(t *testing.T) {
 	}
 	// As in a database that was made anew.
 	connection := func() string {
-		return strings.TrimSpace(c.answer("ovn-sbctl", "--bare", "--columns=_uuid", "find", "Connection", "target="+`"`+r.target()+`"`))
+		return strings.TrimSpace(c.answer("ovn-sbctl", "--bare", "--columns=_uuid", "find", "Connection", "target="+`"`+r.listener().target()+`"`))
 	}
 	before := connection()
 	c.tell("ovn-sbctl", "del-connection")
@@ -180,4 +182,41 @@ func TestLeaderSocket(t *testing.T) {
 	c.stop((follower + 2) % 3)
 	t.Logf("after the leader was stopped a command took %s", write(follower, "b"))
 	c.has(follower, "a", "b")
+}
+
+// A standalone database lets nodes in where it has made the connection for them itself, with their role, and nowhere else.
+func TestStandaloneForNodes(t *testing.T) {
+	p := newPKI(t)
+	server, authority := p.server("server"), p.file(controlPlane+".crt")
+	c := newCluster(t, 0)
+	address := c.configs[0].LocalAddress
+	config := &c.configs[0]
+	config.Kind, config.TLS, config.LocalAddress, config.Listen = SB(), p.files(server, nodes), netip.Addr{}, "16654:"+address.String()
+	c.start(0)
+	c.eventually("the database says that it does not listen yet", func() error {
+		if err := c.running[0].Ready(); !errors.Is(err, errNoListener) {
+			return fmt.Errorf("it says: %w", err)
+		}
+		return nil
+	})
+	as := func(node string, args ...string) error {
+		args = append([]string{"--timeout=10", "--db=ssl:" + hostPort(address, 16654), "--private-key=" + node, "--certificate=" + node, "--ca-cert=" + authority}, args...)
+		out, err := exec.Command("ovn-sbctl", args...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	}
+	node := p.node("chassis1")
+	if out, err := exec.Command("ovn-sbctl", "--timeout=10", "--db=unix:"+config.Socket(), "init").CombinedOutput(); err != nil { // as ovn-northd does
+		t.Fatalf("%v: %s", err, out)
+	}
+	c.ready(0)
+	c.eventually("a node reads", func() error { return as(node, "show") })
+	if err := as(node, "set", "SB_Global", ".", "options:x=evil"); err == nil || !strings.Contains(err.Error(), "RBAC rules") {
+		t.Errorf("a node writes: %v", err)
+	}
+	if err := as(p.stranger("stranger"), "show"); err == nil {
+		t.Error("a stranger reads")
+	}
 }

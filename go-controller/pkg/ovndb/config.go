@@ -49,6 +49,8 @@ type Config struct {
 	CompactBytes int64
 	// TLS makes all connections over the network TLS.
 	TLS ovsdb.TLSFiles
+	// Listen, PORT or PORT:ADDRESS, makes a standalone southbound database listen there for nodes, with OVN's role for them.
+	Listen string
 }
 
 // Clustered tells whether the member is one of a cluster.
@@ -76,13 +78,29 @@ func (c *Config) Validate() error {
 	if c.ElectionTimer < minElectionTimer || c.ElectionTimer > maxElectionTimer {
 		errs = append(errs, fmt.Errorf("--election-timer %s is not between %s and %s", c.ElectionTimer, minElectionTimer, maxElectionTimer))
 	}
-	errs = append(errs, validateTLS(c.TLS))
+	errs = append(errs, validateTLS(c.TLS), c.validateListen())
 	for _, p := range []int{c.Port, c.RaftPort} {
 		if p < 1 || p > 65535 {
 			errs = append(errs, fmt.Errorf("port %d is not between 1 and 65535", p))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (c *Config) validateListen() error {
+	switch {
+	case c.Listen == "":
+		return nil
+	case c.LocalAddress.IsValid() && !c.Clustered():
+		return errors.New("--local-address and --listen: nodes would be let in at the former, too, where they have no role; give one of them")
+	case c.Clustered():
+		return errors.New("--listen: members of clusters do not listen for nodes, relays do (ovnkube db relay)")
+	}
+	return c.listener().validate(c.TLS)
+}
+
+func (c *Config) listener() nodesListener {
+	return nodesListener{kind: c.Kind, at: c.Listen, socket: c.Socket()}
 }
 
 // Path is the database's file, Socket the unix socket for clients on this host, Control that for commands.

@@ -158,6 +158,9 @@ func TestConfig(t *testing.T) {
 		"belong together": func(c *Config) { c.TLS.PrivateKey = "/key" },
 		"everybody":       func(c *Config) { c.TLS = ovsdb.TLSFiles{PrivateKey: "/k", Certificate: "/c", CACertificate: "none"} },
 		"port 0":          func(c *Config) { c.RaftPort = 0 },
+		"relays do":       func(c *Config) { c.Listen = "6642" },
+		"have no role":    func(c *Config) { c.Members, c.Listen = nil, "6642" },
+		"it needs sb":     func(c *Config) { c.Members, c.LocalAddress, c.Listen = nil, netip.Addr{}, "6642" },
 		"is not among":    func(c *Config) { c.Convert = netip.MustParseAddr("10.0.0.9") },
 	} {
 		c := member(3)

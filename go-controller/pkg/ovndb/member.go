@@ -67,6 +67,11 @@ func (m *Member) Run(ctx context.Context) error {
 	if err := os.MkdirAll(m.config.RunDir, 0o755); err != nil {
 		return fmt.Errorf("folder of the sockets: %w", err)
 	}
+	if m.config.Listen != "" {
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() { m.config.listener().keep(ctx) })
+	}
 	if !m.config.Clustered() {
 		return m.supervise(ctx)
 	}
@@ -224,6 +229,9 @@ func (m *Member) look(ctx context.Context) (Status, error) {
 		return ReadStatus(ctx, m.config.Control(), m.config.Kind)
 	}
 	_, err := Command(ctx, m.config.Control(), "ovsdb-server/list-dbs")
+	if err == nil && m.config.Listen != "" {
+		err = m.config.listener().listening(ctx)
+	}
 	return Status{}, err
 }
 

@@ -63,13 +63,11 @@ func (r *Relay) Validate() error {
 	if r.Listen == "" {
 		return nil
 	}
-	if r.Kind != SB() || r.TLS == (ovsdb.TLSFiles{}) {
-		return errors.New("--listen is for nodes, whose certificates give them a role in the southbound database: it needs sb, --privkey, --cert and --cacert")
-	}
-	if !validListen(r.Listen) {
-		return fmt.Errorf("--listen %q: want PORT, PORT:IPv4 or PORT:[IPv6]", r.Listen)
-	}
-	return nil
+	return r.listener().validate(r.TLS)
+}
+
+func (r *Relay) listener() nodesListener {
+	return nodesListener{kind: r.Kind, at: r.Listen, socket: r.socket()}
 }
 
 func (r *Relay) control() string { return filepath.Join(r.RunDir, "ovn"+r.Kind.Short+"_relay.ctl") }
@@ -92,7 +90,7 @@ func (r *Relay) Ready() error {
 		err = fmt.Errorf("the relay of %s is not connected to any of %v", r.Kind.Database, r.Sources)
 	}
 	if err == nil && r.Listen != "" {
-		err = r.listening(ctx)
+		err = r.listener().listening(ctx)
 	}
 	return err
 }
@@ -105,7 +103,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	if r.Listen != "" {
 		var wg sync.WaitGroup
 		defer wg.Wait()
-		wg.Go(func() { r.keepListener(ctx) })
+		wg.Go(func() { r.listener().keep(ctx) })
 	}
 	for wait := backoffFirst; ; wait = min(2*wait, backoffLast) {
 		began := time.Now()

@@ -64,7 +64,7 @@ func TestJudgeListeners(t *testing.T) {
 		"left from TCP":            {[]libovsdb.Row{row("ptcp:16642", ""), own}, false, true},
 		"of TCP alone":             {[]libovsdb.Row{row("ptcp:16642", "")}, true, true},
 	} {
-		err := (&Relay{Kind: SB(), Listen: "16642"}).judgeListeners(c.rows)
+		err := nodesListener{kind: SB(), at: "16642"}.judge(c.rows)
 		if errors.Is(err, errNoListener) != c.missing || (err != nil && strings.Contains(err.Error(), "has role")) != c.wrong {
 			t.Errorf("%s: %v, want missing %t, wrong %t", name, err, c.missing, c.wrong)
 		}
