@@ -21,7 +21,10 @@ INTEGRATION_FLAGS := -race -tags integration -p 1 -timeout 20m
 FOCUS ?= \[sig-network\]
 SKIP ?= SCTPConnectivity|SCTP HostPort|SCTP service|Netpol|NetworkPolicy|LoadBalancer\]|Provider:GCE|[Kk]ube-?[Pp]roxy|Internet connection|PTR lookup|Disruptive|Feature:Networking-Performance|PerformanceDNS$(if $(filter dual,$(IP_FAMILY)),,|IPv6DualStack)
 
-.PHONY: help build demo test unit integration e2e bench bench-scale lint generate docs lab-up lab-down conformance packages lab-tools clean
+# The image's tag: a release's own, or that of builds for labs.
+VERSION ?= dev
+
+.PHONY: help build image demo test unit integration e2e bench bench-scale lint generate docs lab-up lab-down conformance packages lab-tools clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +37,9 @@ build: ## ovnkube, the CNI plugin, kubectl-ovn and ovnlab, into _output/bin
 
 lab-tools: build ## Kubernetes, containerd and images for the lab, once, into the cache
 	@$(OVNLAB) build
+
+image: build ## the container image, as the OCI archive _output/image/ovnkube.tar: make image [VERSION=v1.2.3]; needs root
+	@$(OVNLAB) image build --bin-dir $(BIN) --output $(REPO)/_output/image/ovnkube.tar --tag $(VERSION)
 
 demo: lab-tools ## a three-node cluster on this machine, with an application over all nodes
 	@$(OVNLAB) demo

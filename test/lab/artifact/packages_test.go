@@ -151,7 +151,7 @@ func TestMakeRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	how, err := os.ReadFile(filepath.Join(root, "etc", "how"))
-	if err != nil || !strings.Contains(string(how), "--variant=minbase --include=openvswitch-switch,ovn-central,ovn-host") {
+	if err != nil || !strings.Contains(string(how), "--variant=minbase --include="+strings.Join(rootPackages(), ",")+" trixie") {
 		t.Errorf("%q, %v", how, err)
 	}
 }

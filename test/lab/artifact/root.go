@@ -10,15 +10,19 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/ovnkube/ovnkube/dist/images"
 )
 
-// rootPackages are what a root folder has beyond Debian's minimum.
-func rootPackages() []string {
-	return []string{"openvswitch-switch", "ovn-central", "ovn-host", "ethtool", "iproute2", "nftables", "iptables", "tcpdump"}
-}
+// rootPackages are what a root folder has beyond Debian's minimum: what the product's image has, which is made from it.
+func rootPackages() []string { return images.Packages() }
 
 // debianMirror is where root folders come from.
 const debianMirror = "http://deb.debian.org/debian"
+
+// rootDate is the day that programs in the root are told, so that the same packages give the same files: the accounts' file has
+// the day on which each was made.
+const rootDate = "SOURCE_DATE_EPOCH=86400"
 
 // EnsureRoot returns a folder with a minimal Debian of the given release ("trixie")
 // that has Open vSwitch and OVN, for use through chroot: another version of both
@@ -59,7 +63,7 @@ func EnsureRoot(ctx context.Context, o Options, suite string) (string, error) {
 
 // rootKey identifies what is asked of debootstrap.
 func rootKey(suite string) string {
-	sum := sha256.Sum256([]byte(strings.Join(append(rootPackages(), suite, debianMirror), "\x00")))
+	sum := sha256.Sum256([]byte(strings.Join(append(rootPackages(), suite, debianMirror, rootDate), "\x00")))
 	return hex.EncodeToString(sum[:])[:keyLength]
 }
 
@@ -82,7 +86,7 @@ func makeRoot(ctx context.Context, cache, suite, root string) error {
 	steps := []Step{
 		// Its own mount namespace: debootstrap mounts /proc and /sys below the folder, and a
 		// killed run must not leave these behind.
-		{Name: "debootstrap " + suite, Log: filepath.Join(cache, "log", "debootstrap-"+suite+".log"),
+		{Name: "debootstrap " + suite, Env: []string{rootDate}, Log: filepath.Join(cache, "log", "debootstrap-"+suite+".log"),
 			Args: []string{"unshare", "--mount", "--propagation", "private", "debootstrap", "--variant=minbase",
 				"--include=" + strings.Join(rootPackages(), ","), suite, tmp, debianMirror}},
 		{Name: "try the root folder " + suite, Log: filepath.Join(cache, "log", "try-root-"+suite+".log"),

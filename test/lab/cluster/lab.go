@@ -32,6 +32,9 @@ import (
 // state of all labs.
 const StateVariable = "OVNLAB_STATE"
 
+// DefaultTag is the tag of the project's image that is built for labs.
+const DefaultTag = "dev"
+
 // DefaultName is the name of a lab that was given none.
 const DefaultName = "lab"
 

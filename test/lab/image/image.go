@@ -17,12 +17,14 @@ type Image struct {
 	Layers []Layer
 	// Entrypoint and Cmd are what a container runs by default.
 	Entrypoint, Cmd []string
+	// Labels say what the image is, for people and registries.
+	Labels map[string]string
 }
 
 // Layer is a set of files. Parent folders need not be listed.
 type Layer []File
 
-// File is a file, folder or symbolic link of a layer. Everything belongs to root.
+// File is a file, folder or symbolic link of a layer.
 type File struct {
 	// Path is relative to the image's root, without a leading slash.
 	Path string
@@ -35,6 +37,8 @@ type File struct {
 	Data string
 	// Link makes a symbolic link with this target.
 	Link string
+	// UID and GID are the owner; zero is root.
+	UID, GID int
 }
 
 // searchPath is PATH inside the images.
@@ -87,7 +91,7 @@ func (l Layer) complete() (Layer, error) {
 func (l Layer) fingerprint() (string, error) {
 	var b strings.Builder
 	for _, f := range l {
-		fmt.Fprintf(&b, "%q %v %q %q %q", f.Path, f.Mode, f.Source, f.Data, f.Link)
+		fmt.Fprintf(&b, "%q %v %d:%d %q %q %q", f.Path, f.Mode, f.UID, f.GID, f.Source, f.Data, f.Link)
 		if f.Source != "" {
 			info, err := os.Stat(f.Source)
 			if err != nil {

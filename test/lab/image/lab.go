@@ -219,14 +219,14 @@ func ensure(o artifact.Options, name string, images []Image) (string, error) {
 }
 
 // layoutVersion changes when Write writes the same images differently.
-const layoutVersion = 1
+const layoutVersion = 2
 
 // archiveKey identifies the archive's content without reading big files.
 func archiveKey(images []Image) (string, error) {
 	h := sha256.New()
 	h.Write(fmt.Appendln(nil, layoutVersion))
 	for _, im := range images {
-		h.Write(fmt.Appendf(nil, "%q %q %q\n", im.Names, im.Entrypoint, im.Cmd))
+		h.Write(fmt.Appendf(nil, "%q %q %q %q\n", im.Names, im.Entrypoint, im.Cmd, im.Labels))
 		for _, layer := range im.Layers {
 			files, err := layer.complete()
 			if err != nil {

@@ -60,7 +60,7 @@ type layout struct {
 func (l *layout) addImage(im Image) error {
 	platform := v1.Platform{Architecture: runtime.GOARCH, OS: runtime.GOOS}
 	config := v1.Image{Platform: platform, RootFS: v1.RootFS{Type: "layers"},
-		Config: v1.ImageConfig{Env: []string{searchPath}, Entrypoint: im.Entrypoint, Cmd: im.Cmd, WorkingDir: "/"}}
+		Config: v1.ImageConfig{Env: []string{searchPath}, Entrypoint: im.Entrypoint, Cmd: im.Cmd, Labels: im.Labels, WorkingDir: "/"}}
 	manifest := v1.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest}
 	for _, layer := range im.Layers {
 		d, err := l.addLayer(layer)
@@ -189,9 +189,9 @@ func (l Layer) archive(out io.Writer) error {
 	return w.Close()
 }
 
-// addFile adds one entry to an archive; owner and time are always the same.
+// addFile adds one entry to an archive; the time is always the same.
 func addFile(w *tar.Writer, f File) error {
-	h := &tar.Header{Name: f.Path, Mode: unixMode(f.Mode), Typeflag: tar.TypeReg, Size: int64(len(f.Data)), Format: tar.FormatGNU}
+	h := &tar.Header{Name: f.Path, Mode: unixMode(f.Mode), Uid: f.UID, Gid: f.GID, Typeflag: tar.TypeReg, Size: int64(len(f.Data)), Format: tar.FormatGNU}
 	switch {
 	case f.Mode.IsDir():
 		h.Typeflag, h.Name, h.Size = tar.TypeDir, f.Path+"/", 0

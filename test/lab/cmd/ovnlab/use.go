@@ -200,19 +200,6 @@ func newNode(name *string) *cobra.Command {
 	return c
 }
 
-func newImage(name *string) *cobra.Command {
-	c := &cobra.Command{Use: "image", Short: "Container images"}
-	c.AddCommand(&cobra.Command{Use: "load ARCHIVE", Short: "Import an archive of images into every node that runs", Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			l, err := cluster.Open(*name)
-			if err != nil {
-				return err
-			}
-			return l.LoadImages(c.Context(), args[0])
-		}})
-	return c
-}
-
 func newStatus(name *string) *cobra.Command {
 	var output string
 	var all bool
