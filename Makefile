@@ -14,7 +14,7 @@ GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w"
 OVNLAB := $(BIN)/ovnlab
 LAB_NAME ?= lab
 IP_FAMILY ?= ipv4
-UNIT := ./go-controller/...
+UNIT := ./go-controller/... ./dist/...
 # Packages whose integration tests need root, Open vSwitch or OVN run one at a time: they share the CPU.
 INTEGRATION_FLAGS := -race -tags integration -p 1 -timeout 20m
 # What docs/conformance.md shows; it has the reasons for what is left out.
@@ -84,6 +84,9 @@ generate: ## OVSDB models, from the schemas of the installed packages
 
 docs: ## the documentation as a site with search, into _output/site; needs npm
 	cd docs && npm ci --no-audit --no-fund && npx vitepress build
+
+manifests: ## dist/manifests, rendered from the chart dist/helm/ovnkube
+	cd test && go test ./chart -run '^TestRendered$$' -update
 
 lab-up: lab-tools ## the lab alone: make lab-up [LAB_NAME=lab] [IP_FAMILY=ipv4|ipv6|dual]
 	@$(OVNLAB) up --name $(LAB_NAME) --ip-family $(IP_FAMILY)

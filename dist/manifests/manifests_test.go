@@ -17,11 +17,7 @@ import (
 // policy is the admission policy for node agents.
 func policy(t *testing.T) admissionv1.ValidatingAdmissionPolicySpec {
 	t.Helper()
-	data, err := Files.ReadFile("20-admission.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for document := range strings.SplitSeq(string(data), "\n---\n") {
+	for document := range strings.SplitSeq(Rights, "\n---\n") {
 		var p admissionv1.ValidatingAdmissionPolicy
 		if err := yaml.Unmarshal([]byte(document), &p); err != nil {
 			t.Fatal(err)

@@ -15,6 +15,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := newRootCommand().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "ovnkube:", err)
+		os.Exit(1)
+	}
+}
+
+func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "ovnkube",
 		Short:         "OVN networking for Kubernetes",
@@ -22,8 +29,5 @@ func main() {
 		SilenceErrors: true,
 	}
 	root.AddCommand(newMasterCommand(), newNodeCommand(), newDBCommand(), newOVSCommand())
-	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "ovnkube:", err)
-		os.Exit(1)
-	}
+	return root
 }

@@ -1,7 +1,7 @@
 package names
 
 // Labels by which the project's pods in Namespace are known, those that Kubernetes recommends: the value of PodNameLabel is PodName for all,
-// that of PodComponentLabel MasterPods, DatabasePods or NodePods.
+// that of PodComponentLabel MasterPods, DatabasePods, NodePods or SwitchPods.
 const (
 	PodNameLabel      = "app.kubernetes.io/name"
 	PodName           = "ovnkube"
@@ -29,6 +29,8 @@ const (
 	// NorthboundContainer and SouthboundContainer are containers of DatabasePods.
 	NorthboundContainer = "nb-ovsdb"
 	SouthboundContainer = "sb-ovsdb"
+	// SwitchPods run Open vSwitch on every node, unless the hosts do.
+	SwitchPods = "ovs"
 	// NodePods run on every node.
 	NodePods = "node"
 	// ControllerContainer, of NodePods, runs ovn-controller and sees the node's Open vSwitch.

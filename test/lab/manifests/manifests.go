@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -19,25 +18,7 @@ import (
 var coreDNS string
 
 // Product returns what the project's components need in Kubernetes: rights, admission policies, certificate authorities.
-func Product() ([]*unstructured.Unstructured, error) {
-	files, err := fs.Glob(product.Files, "*.yaml")
-	if err != nil {
-		return nil, err
-	}
-	var out []*unstructured.Unstructured
-	for _, file := range files {
-		text, err := fs.ReadFile(product.Files, file)
-		if err != nil {
-			return nil, err
-		}
-		objects, err := parse(string(text))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		out = append(out, objects...)
-	}
-	return out, nil
-}
+func Product() ([]*unstructured.Unstructured, error) { return parse(product.Rights) }
 
 // CoreDNS returns the cluster's DNS.
 func CoreDNS(c *plan.Config) ([]*unstructured.Unstructured, error) {
