@@ -230,10 +230,13 @@ func (l *Lab) RESTConfig() (*rest.Config, error) {
 		return nil, fmt.Errorf("kubeconfig of lab %q: %w", l.cfg.Name, err)
 	}
 	cfg.QPS = -1
-	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		return l.Dial(ctx, plan.ControlPlane, network, address)
-	}
+	cfg.Dial = l.dialControlPlane
 	return cfg, nil
+}
+
+// dialControlPlane connects from the network of the control plane's machine.
+func (l *Lab) dialControlPlane(ctx context.Context, network, address string) (net.Conn, error) {
+	return l.Dial(ctx, plan.ControlPlane, network, address)
 }
 
 // Client returns a Kubernetes client with the administrator's rights.

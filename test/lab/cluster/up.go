@@ -42,6 +42,8 @@ type Options struct {
 	Agent plan.Agent
 	// BinDir has the project's executables; empty is _output/bin of the repository.
 	BinDir string
+	// Helm is used with plan.InstallHelm.
+	Helm Helm
 	// Self is the path of the ovnlab executable, which is every machine's init;
 	// empty finds it, see FindSelf.
 	Self string
@@ -120,7 +122,10 @@ func (o *Options) complete() error {
 	if o.BinDir == "" {
 		o.BinDir = filepath.Join(o.Artifacts.Root, "_output", "bin")
 	}
-	for _, p := range []*string{&o.BinDir, &o.OVNRoot, &o.Self} {
+	if o.Install == plan.InstallHelm && o.Helm.Chart == "" {
+		o.Helm.Chart = filepath.Join(o.Artifacts.Root, "dist", "helm", "ovnkube")
+	}
+	for _, p := range []*string{&o.BinDir, &o.OVNRoot, &o.Self, &o.Helm.Chart, &o.Helm.Image} {
 		if *p == "" {
 			continue
 		}
@@ -153,7 +158,7 @@ func (o *Options) check() error {
 			}
 		}
 	}
-	return nil
+	return o.checkHelm()
 }
 
 // Up brings a lab up and returns it when it is ready for use: with the project's
@@ -164,7 +169,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	l := &Lab{cfg: plan.Config{Name: o.Name, Family: o.Family, Install: o.Install, Dir: Dir(o.Name), OVNRoot: o.OVNRoot, Agent: o.Agent, BinDir: o.BinDir,
-		Standby: o.Standby, Databases: o.Databases}}
+		Standby: o.Standby, Databases: o.Databases, Helm: plan.Helm{Chart: o.Helm.Chart, Set: o.Helm.Set}}}
 	for n := 1; n <= o.Nodes; n++ {
 		l.cfg.Nodes = append(l.cfg.Nodes, n)
 	}
@@ -196,10 +201,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 // boot runs the steps in order.
 func (l *Lab) boot(ctx context.Context, o Options, p *progress) error {
 	var store image.Store
-	steps := []struct {
-		name string
-		run  func(context.Context) error
-	}{
+	steps := []step{
 		{"executables and images", func(ctx context.Context) (err error) {
 			store, err = l.artifacts(ctx, o, p)
 			return err
@@ -208,18 +210,18 @@ func (l *Lab) boot(ctx context.Context, o Options, p *progress) error {
 		{"start the lab", func(ctx context.Context) error { return l.startHypervisor(ctx, o.Self) }},
 		{"start control plane, outside host and nodes", l.startMachines},
 		{"API server ready", l.waitAPI},
-		{"rights, policies and authorities of the components", l.applyProduct},
-		{fmt.Sprintf("%d nodes registered", len(l.cfg.Nodes)), l.waitRegistered},
 	}
-	if l.cfg.Install == plan.InstallProcess {
-		steps = append(steps, []struct {
-			name string
-			run  func(context.Context) error
-		}{
-			{"deploy CoreDNS", l.applyCoreDNS},
-			{"all nodes Ready", l.waitNodesReady},
-			{"CoreDNS Ready", l.waitCoreDNS},
-		}...)
+	registered := step{fmt.Sprintf("%d nodes registered", len(l.cfg.Nodes)), l.waitRegistered}
+	ready := []step{{"deploy CoreDNS", l.applyCoreDNS}, {"all nodes Ready", l.waitNodesReady}, {"CoreDNS Ready", l.waitCoreDNS}}
+	product := step{"rights, policies and authorities of the components", l.applyProduct}
+	switch l.cfg.Install {
+	case plan.InstallHelm:
+		steps = append(steps, registered, step{"install the chart", l.installChart}, step{"all pods of the chart Ready", l.WaitRelease})
+		steps = append(steps, ready...)
+	case plan.InstallProcess:
+		steps = append(append(steps, product, registered), ready...)
+	default:
+		steps = append(steps, product, registered)
 	}
 	for _, s := range steps {
 		if err := p.step(ctx, s.name, s.run); err != nil {
@@ -229,13 +231,23 @@ func (l *Lab) boot(ctx context.Context, o Options, p *progress) error {
 	return nil
 }
 
+// step is a part of bringing a lab up.
+type step struct {
+	name string
+	run  func(context.Context) error
+}
+
 // artifacts builds or finds everything that the machines run.
 func (l *Lab) artifacts(ctx context.Context, o Options, p *progress) (image.Store, error) {
 	ao := o.Artifacts
 	if ao.Progress == nil {
 		ao.Progress = func(e artifact.Event) { p.note("  %s", e) }
 	}
-	if err := artifact.EnsurePackages(ctx, ao, artifact.Packages(artifact.GroupLab)...); err != nil {
+	packages := []string{artifact.GroupLab}
+	if l.cfg.Install == plan.InstallHelm {
+		packages = append(packages, artifact.GroupRoot)
+	}
+	if err := artifact.EnsurePackages(ctx, ao, artifact.Packages(packages...)...); err != nil {
 		return image.Store{}, err
 	}
 	groups := []string{artifact.GroupLab, artifact.GroupCNI}
@@ -267,7 +279,15 @@ func (l *Lab) artifacts(ctx context.Context, o Options, p *progress) (image.Stor
 		}
 		archives = append(archives, conf)
 	}
-	store, err := image.EnsureStore(ctx, ao, set, archives...)
+	ensure := image.EnsureStore
+	if l.cfg.Install == plan.InstallHelm {
+		product, err := l.productImage(ctx, ao, o)
+		if err != nil {
+			return image.Store{}, err
+		}
+		archives, ensure = append(archives, product), image.EnsureProductStore
+	}
+	store, err := ensure(ctx, ao, set, archives...)
 	l.cfg.ImageStore = store.Dir
 	return store, err
 }

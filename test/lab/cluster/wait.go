@@ -135,7 +135,7 @@ func (l *Lab) waitNodesReady(ctx context.Context) error {
 
 // WaitNodesReady waits until the named nodes are Ready.
 func (l *Lab) WaitNodesReady(ctx context.Context, names ...string) error {
-	component := plan.Kubelet
+	component := plan.Kubelet // of pods there is no log here
 	if l.cfg.Install == plan.InstallProcess {
 		component = plan.NodeAgent
 	}
@@ -228,7 +228,10 @@ func (l *Lab) waitCoreDNS(ctx context.Context) error {
 	deployments := client.Resource(appsv1.SchemeGroupVersion.WithResource("deployments")).Namespace(metav1.NamespaceSystem)
 	watched := map[string][]string{}
 	for _, n := range l.Nodes() {
-		watched[n] = []string{plan.NodeAgent, plan.Kubelet}
+		watched[n] = []string{plan.Kubelet}
+		if l.cfg.Install == plan.InstallProcess {
+			watched[n] = []string{plan.NodeAgent, plan.Kubelet}
+		}
 	}
 	return l.until(ctx, watched, func(ctx context.Context) (bool, string) {
 		u, err := deployments.Get(ctx, "coredns", metav1.GetOptions{})

@@ -110,6 +110,7 @@ func buildRoot(s *Spec, hs []cgroup.Hierarchy) (string, error) {
 		b.fail("create root", os.MkdirAll(b.root, 0o755))
 	}
 	b.mount("tmpfs", "/", "tmpfs", 0, "mode=755")
+	b.usr(s)
 	b.systemDirs()
 	b.overlay("/etc", s.Path(EtcDir), "/etc")
 	for _, d := range []string{VarDir, OptDir, RootHomeDir, LogDir, runDir} {
@@ -133,10 +134,30 @@ func buildRoot(s *Spec, hs []cgroup.Hierarchy) (string, error) {
 	return b.root, b.err
 }
 
-// systemDirs shows the host's programs, read-only, and makes the small
-// directories every system has.
+// usr shows the host's programs, read-only, and the folders that must be there beside them.
+func (b *builder) usr(s *Spec) {
+	add := s.Path("usr")
+	missing := false
+	for _, folder := range s.Folders {
+		if _, err := os.Stat(folder); err == nil || b.err != nil {
+			continue
+		}
+		missing = true
+		b.fail("create directory", os.MkdirAll(filepath.Join(add, strings.TrimPrefix(folder, "/usr")), 0o755))
+	}
+	if !missing {
+		b.bind("/usr", "/usr", false)
+		return
+	}
+	b.overlay("/usr", add, "/usr")
+	if b.err == nil {
+		b.fail("make /usr read-only", unix.Mount("", b.in("/usr"), "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
+	}
+}
+
+// systemDirs shows what the host's root has beside /usr, read-only, and makes the
+// small directories every system has.
 func (b *builder) systemDirs() {
-	b.bind("/usr", "/usr", false)
 	for _, d := range []string{"bin", "sbin", "lib", "lib32", "lib64", "libx32"} {
 		st, err := os.Lstat("/" + d)
 		if errors.Is(err, fs.ErrNotExist) || b.err != nil {

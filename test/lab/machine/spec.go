@@ -55,6 +55,8 @@ type Spec struct {
 	// OVNRoot is a root file system of the host with Open vSwitch and OVN; it
 	// appears at OVNRootInside and is never written to.
 	OVNRoot string `json:"ovnRoot,omitempty"`
+	// Folders below /usr are there even if the host has none; they are empty then.
+	Folders []string `json:"folders,omitempty"`
 	// Sysctls are written to /proc/sys/net.
 	Sysctls map[string]string `json:"sysctls,omitempty"`
 	// Pinned are kernel-wide settings that a component wants to write: it gets a

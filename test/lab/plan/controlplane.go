@@ -45,12 +45,18 @@ func (c *Config) ControlPlaneMachine() (*machine.Spec, error) {
 		return nil, err
 	}
 	s.Binds = append(binds, c.productBinds()...)
-	s.Env = append(append(s.Env, "KUBECONFIG="+kubeInside+"/admin.kubeconfig", "KUBECTL_OVN_ACCESS=local"), c.databaseEnv()...)
-	s.Network.Services = c.memberPrefixes()
-	s.Setup = append([]supervise.Command{
+	s.Env = append(s.Env, "KUBECONFIG="+kubeInside+"/admin.kubeconfig")
+	s.Setup = []supervise.Command{
 		{Argv: []string{"/bin/mkdir", "-p", "/run/ovn", "/var/lib/ovn", "/var/lib/etcd", "/var/log/ovn"}},
-	}, c.databaseSetup()...)
+	}
 	s.Components = []supervise.Component{c.etcd(), c.apiServer(), c.controllerManager(), c.scheduler()}
+	if c.Install == InstallHelm {
+		s.Components = append(s.Components, c.routes())
+		return s, nil
+	}
+	s.Env = append(append(s.Env, "KUBECTL_OVN_ACCESS=local"), c.databaseEnv()...)
+	s.Network.Services = c.memberPrefixes()
+	s.Setup = append(s.Setup, c.databaseSetup()...)
 	s.Components = append(append(s.Components, c.databases()...), c.northd(), c.routes())
 	if c.Install == InstallProcess {
 		s.Components = append(s.Components, c.master(Master, ControlPlane, MasterHealth))

@@ -53,13 +53,16 @@ func (c *Config) Files(name, machineID string) []File {
 	if name == ControlPlane || name == Outside {
 		return files
 	}
-	return append(files,
+	files = append(files,
 		File{Path: "etc/containerd/config.toml", Mode: 0o644, Content: strings.NewReplacer(
 			"@PAUSE@", c.PauseImage, "@RUNC@", bin("runc")).Replace(containerdConfig)},
 		File{Path: "etc/kubernetes/kubelet.yaml", Mode: 0o644, Content: strings.NewReplacer(
 			"@DNS@", `"`+strings.Join(c.Family.DNS()[:1], `", "`)+`"`, "@PKI@", pkiInside).Replace(kubeletConfig)},
-		File{Path: "etc/openvswitch/system-id.conf", Mode: 0o644, Content: machineID + "\n"},
 	)
+	if c.Install == InstallHelm {
+		return files // nobody has installed Open vSwitch on the host
+	}
+	return append(files, File{Path: "etc/openvswitch/system-id.conf", Mode: 0o644, Content: machineID + "\n"})
 }
 
 // wrapped are the programs of Open vSwitch and OVN that people type.

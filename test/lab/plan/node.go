@@ -22,8 +22,8 @@ func (c *Config) NodeMachine(n int, systemID string) (*machine.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Binds = append(binds, c.productBinds()...)
-	s.Env = append(s.Env, "KUBECONFIG="+kubeInside+"/admin.kubeconfig", "KUBECTL_OVN_ACCESS=local",
+	s.Binds = binds
+	s.Env = append(s.Env, "KUBECONFIG="+kubeInside+"/admin.kubeconfig",
 		"CONTAINER_RUNTIME_ENDPOINT=unix:///run/containerd/containerd.sock", "CONTAINERD_NAMESPACE=k8s.io")
 	// Kubelet sets these on start; they belong to the whole kernel.
 	s.Pinned = map[string]string{
@@ -34,12 +34,19 @@ func (c *Config) NodeMachine(n int, systemID string) (*machine.Spec, error) {
 		{Argv: []string{"/bin/mkdir", "-p", "/run/openvswitch", "/run/ovn", "/var/log/openvswitch", "/var/log/ovn",
 			"/var/lib/openvswitch", "/var/lib/ovn", "/var/log/pods", "/var/log/containers"}},
 		{Argv: []string{"/usr/sbin/nft", "-f", "-"}, Stdin: c.nodeRuleset()},
-		c.nodeDatabase(),
 	}
+	if c.Install == InstallHelm {
+		s.Folders = []string{"/usr/lib/modules"} // the pods' volume; without modules machines may lack it
+		s.Components = []supervise.Component{c.containerd(), c.kubelet(n)}
+		return s, nil
+	}
+	s.Env = append(s.Env, "KUBECTL_OVN_ACCESS=local")
+	s.Setup = append(s.Setup, c.nodeDatabase())
 	s.Components = []supervise.Component{
 		c.containerd(), c.ovsdb(), c.vswitchd(name, systemID), c.ovnController(), c.kubelet(n),
 	}
 	if c.Install == InstallProcess {
+		s.Binds = append(s.Binds, c.productBinds()...)
 		s.Components = append(s.Components, c.nodeAgent(name))
 	}
 	return s, nil

@@ -22,6 +22,8 @@ type Install string
 const (
 	// InstallProcess runs them as processes beside the kubelets.
 	InstallProcess Install = "process"
+	// InstallHelm runs them as pods, of the image and the chart that users install.
+	InstallHelm Install = "helm"
 	// InstallNone leaves them out: nodes stay NotReady until somebody brings a CNI.
 	InstallNone Install = "none"
 )
@@ -44,8 +46,10 @@ type Config struct {
 	OVNRoot string `json:"ovnRoot,omitempty"`
 	// Agent is how the nodes' agents differ from the default.
 	Agent Agent `json:"agent"`
-	// BinDir has the project's executables, used with InstallProcess.
+	// BinDir has the project's executables; with InstallHelm kubectl-ovn alone is used.
 	BinDir string `json:"binDir,omitempty"`
+	// Helm is used with InstallHelm.
+	Helm Helm `json:"helm"`
 	// Binaries are the paths of the executables the machines need, by name.
 	Binaries map[string]string `json:"binaries"`
 	// CNIPlugins are the paths of plugins copied to /opt/cni/bin, by name.
@@ -101,14 +105,17 @@ func (c *Config) Validate() error {
 	if _, err := ParseFamily(string(c.Family)); err != nil {
 		return err
 	}
-	if c.Install != InstallProcess && c.Install != InstallNone {
-		return fmt.Errorf("install %q: want %s or %s", c.Install, InstallProcess, InstallNone)
+	if !slices.Contains([]Install{InstallProcess, InstallHelm, InstallNone}, c.Install) {
+		return fmt.Errorf("install %q: want %s, %s or %s", c.Install, InstallProcess, InstallHelm, InstallNone)
 	}
 	if !slices.Contains([]int{0, 1, 3, 5}, c.Databases) {
 		return fmt.Errorf("%d databases: want 1, 3 or 5", c.Databases)
 	}
-	if c.clustered() && c.Install != InstallProcess {
-		return fmt.Errorf("%d databases need install %s: the project runs clusters", c.Databases, InstallProcess)
+	if c.clustered() && c.Install == InstallNone {
+		return fmt.Errorf("%d databases need install %s or %s: the project runs clusters", c.Databases, InstallProcess, InstallHelm)
+	}
+	if err := c.validateHelm(); err != nil {
+		return err
 	}
 	for i, n := range c.Nodes {
 		if n < 1 || n > maxNodes || slices.Contains(c.Nodes[:i], n) {
@@ -224,7 +231,7 @@ func (c *Config) binLinks() []Link {
 // productBinds shows the folder with the project's own executables, so that a
 // rebuilt one is used from the component's next start.
 func (c *Config) productBinds() []machine.Bind {
-	if c.Install != InstallProcess {
+	if c.Install == InstallNone || c.BinDir == "" {
 		return nil
 	}
 	return []machine.Bind{{Source: c.BinDir, Target: productInside}}

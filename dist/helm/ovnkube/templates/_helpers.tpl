@@ -151,6 +151,10 @@ readinessProbe:
   timeoutSeconds: 5
 {{- end }}
 
+{{/* Databases need a folder for temporary files. */}}
+{{- define "ovnkube.tmpMount" -}}- {name: tmp, mountPath: /tmp}{{- end }}
+{{- define "ovnkube.tmpVolume" -}}- {name: tmp, emptyDir: {}}{{- end }}
+
 {{/* Processes that need nothing of the kernel. Files on the host belong to root. */}}
 {{- define "ovnkube.confined" -}}
 allowPrivilegeEscalation: false
