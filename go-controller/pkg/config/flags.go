@@ -48,17 +48,17 @@ func AddNodeFlags(fs *pflag.FlagSet) *Node {
 	addTLSFlags(fs, "sb", "southbound", &c.SouthboundFiles)
 	fs.StringVar(&c.GatewayInterface, "gateway-interface", "", "physical NIC behind the external bridge (default: that of the default route)")
 	fs.Var(&addrsValue{&c.GatewayNextHops}, "gateway-nexthop", "routers behind the external bridge, comma separated (default: those of the default routes)")
+	c.Netfilter = names.NetfilterAuto
 	fs.Var(&choiceValue{target: &c.Netfilter, allowed: []string{names.NetfilterAuto, names.NetfilterNFTables, names.NetfilterIPTables}},
 		"netfilter", "how the node's rules are written: auto, nftables or iptables")
-	c.Netfilter = names.NetfilterAuto
 	fs.Var(&addrValue{&c.EncapIP}, "encap-ip", "local address of the tunnels (default: that of the gateway interface)")
 	fs.IntVar(&c.EncapPort, "encap-port", 6081, "UDP port of Geneve")
 	fs.StringVar(&c.CNIConfDir, "cni-conf-dir", "/etc/cni/net.d", "directory of the container runtime's network configuration")
 	fs.StringVar(&c.CNIBinDir, "cni-bin-dir", "/opt/cni/bin", "directory of the container runtime's plugins: portmap, if there, serves host ports")
 	fs.StringVar(&c.CNIPlugin, "cni-plugin", "", "file of the CNI plugin, to be copied into --cni-bin-dir (default: it is there already)")
 	fs.BoolVar(&c.RemoveCNIConf, "cni-conf-remove", false, "remove the network configuration at shutdown")
-	fs.Var(&choiceValue{target: &c.DatapathType, allowed: []string{"auto", "system", "netdev"}}, "ovs-datapath-type", "datapath of the bridges: auto, system (kernel) or netdev (userspace)")
 	c.DatapathType = "auto"
+	fs.Var(&choiceValue{target: &c.DatapathType, allowed: []string{"auto", "system", "netdev"}}, "ovs-datapath-type", "datapath of the bridges: auto, system (kernel) or netdev (userspace)")
 	fs.StringVar(&c.OVSDB, "ovs-db", "unix:/var/run/openvswitch/db.sock", "endpoint of the local Open_vSwitch database")
 	return c
 }
@@ -69,17 +69,17 @@ func addCommonFlags(fs *pflag.FlagSet, c *Common) {
 	fs.StringVar(&c.APIServer, "k8s-apiserver", "", "URL of the API server, instead of the kubeconfig's")
 	fs.IntVar(&c.LogLevel, "loglevel", 2, "verbosity of the log")
 	fs.StringVar(&c.MetricsBindAddress, "metrics-bind-address", "", "ADDRESS:PORT that serves /metrics, /livez and /readyz")
+	c.ClusterSubnets = []ClusterSubnet{{Prefix: netip.MustParsePrefix("10.128.0.0/14"), HostPrefix: 23}}
 	fs.Var(&clusterSubnetsValue{&c.ClusterSubnets}, "cluster-subnets", "pod address pools, comma separated CIDR/HOSTPREFIX")
+	c.ServiceCIDRs = []netip.Prefix{netip.MustParsePrefix("172.30.0.0/16")}
 	fs.Var(&prefixesValue{&c.ServiceCIDRs}, "k8s-service-cidrs", "service networks, comma separated, at most one a family")
 	fs.StringVar(&c.CertificateDir, "cert-dir", names.CertificateDir, "where the certificates are kept that the master signs, for ssl: endpoints; empty: none are asked for")
 	fs.IntVar(&c.MTU, "mtu", defaultMTU, "MTU of pods")
+	c.GatewayMode = names.GatewayModeShared
 	fs.Var(&choiceValue{target: &c.GatewayMode, allowed: []string{names.GatewayModeShared, names.GatewayModeLocal}},
 		"gateway-mode", "where pods' packets leave a node: shared (straight to the external bridge) or local (through the host's stack)")
-	c.GatewayMode = names.GatewayModeShared
 	fs.Var(&prefixesValue{&c.NoSNATCIDRs}, "no-snat-cidrs", "destinations outside the cluster that see pods' own addresses, comma separated")
 	fs.BoolVar(&c.NodePort, "nodeport", true, "make services reachable on the nodes' addresses")
-	c.ClusterSubnets = []ClusterSubnet{{Prefix: netip.MustParsePrefix("10.128.0.0/14"), HostPrefix: 23}}
-	c.ServiceCIDRs = []netip.Prefix{netip.MustParsePrefix("172.30.0.0/16")}
 }
 
 func addDebugFlag(fs *pflag.FlagSet, c *Common, socket string) {
