@@ -35,8 +35,8 @@ function slug(heading: string): string {
   return heading.trim().toLowerCase().replace(/[^\p{L}\p{N}\p{M}_\- ]/gu, '').replaceAll(' ', '-')
 }
 
-// Pictures become part of the page, where the site's own colours reach them, Mermaid's are drawn by the reader's browser; a README.md is
-// its folder's page, and what is not documentation is read in the repository.
+// Pictures become part of the page, where the site's own colours reach them; a README.md is its folder's page, and what is
+// not documentation is read in the repository.
 function links(md: MarkdownRenderer): void {
   const image = md.renderer.rules.image!
   md.renderer.rules.image = (tokens, i, options, env, self) => {
@@ -45,11 +45,6 @@ function links(md: MarkdownRenderer): void {
     const svg = readFileSync(resolve(dirname(env.path), source), 'utf8')
     return `<span class="picture" v-pre>${svg.replace(/<style>[^]*?<\/style>/, '')}</span>`
   }
-  const fence = md.renderer.rules.fence!
-  md.renderer.rules.fence = (tokens, i, options, env, self) =>
-    tokens[i].info.trim() === 'mermaid'
-      ? `<Mermaid id="diagram-${i}" code="${encodeURIComponent(tokens[i].content)}" />`
-      : fence(tokens, i, options, env, self)
   md.core.ruler.push('repository-links', state => {
     for (const token of state.tokens.flatMap(t => t.children ?? [])) {
       const href = token.type === 'link_open' ? token.attrGet('href') ?? '' : ''
@@ -75,7 +70,8 @@ export default defineConfig({
   cacheDir: '../_output/site-cache',
   cleanUrls: true,
   metaChunk: true,
-  vite: { build: { chunkSizeWarningLimit: 1000 } },
+  // The outline would take the room of the tables there.
+  transformPageData: page => { if (page.relativePath === 'comparison.md') page.frontmatter.aside = false },
   rewrites: { 'README.md': 'index.md', ':folder/README.md': ':folder/index.md' },
   markdown: { anchor: { slugify: slug }, config: links },
   head: [['link', { rel: 'icon', type: 'image/svg+xml', href: '/icon.svg' }]],

@@ -197,8 +197,7 @@ func TestBrokenLinks(t *testing.T) {
 // Code, manifests and tests name documents that exist, and headings that they have.
 func TestDocumentsNamed(t *testing.T) {
 	mention := regexp.MustCompile(`\bdocs/([\w/.-]+\.md)(?:#([\w-]+))?`)
-	_, err := os.Stat(filepath.Join(root, "docs/guides"))
-	found, guides := 0, err == nil
+	found := 0
 	for _, folder := range []string{"go-controller", "test", "dist"} {
 		err := filepath.WalkDir(filepath.Join(root, folder), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !slices.Contains([]string{".go", ".yaml", ".json", ".sh", ".tpl", ".txt"}, filepath.Ext(path)) {
@@ -211,9 +210,6 @@ func TestDocumentsNamed(t *testing.T) {
 			for _, m := range mention.FindAllStringSubmatch(string(data), -1) {
 				found++
 				file := filepath.Join(root, "docs", m[1])
-				if strings.HasPrefix(m[1], "guides/") && !guides {
-					continue
-				}
 				if _, err := os.Stat(file); err != nil {
 					t.Errorf("%s names %s, which does not exist", path, m[0])
 				} else if m[2] != "" && !read(t, file).anchors[m[2]] {

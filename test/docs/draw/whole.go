@@ -2,7 +2,7 @@ package draw
 
 // All are the pictures of the documentation.
 func All() []*Picture {
-	return []*Picture{components(), topology(), nodeParts(), sameNode(), twoNodes(), service(), nodePort(), egressShared(), egressLocal()}
+	return []*Picture{components(), topology(), nodeParts(), sameNode(), twoNodes(), service(), nodePort(), egressShared(), egressLocal(), pipeline(), master(), addressStates()}
 }
 
 func components() *Picture {

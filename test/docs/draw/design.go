@@ -1,0 +1,85 @@
+package draw
+
+func pipeline() *Picture {
+	p := &Picture{Name: "pipeline", Title: "How desired rows get into the northbound database", Width: 760, Height: 360}
+	p.Box(Process, 20, 30, 130, 50, "translators")
+	p.Box(Store, 240, 30, 150, 50, "nbstate.Store", "wanted rows by owner")
+	p.Box(Process, 470, 30, 110, 50, "queue")
+	p.Box(Process, 640, 30, 105, 50, "timers", "audit, retries")
+	p.Box(Process, 430, 130, 190, 60, "plan", "compares each owner", "with the copy")
+	p.Box(Process, 430, 236, 190, 66, "one transaction", "fence, inserts, updates,", "mutations, deletions")
+	p.Box(Store, 240, 244, 130, 50, "ovsdb-server", "northbound")
+	p.Box(Store, 30, 244, 130, 50, "copy", "of the database")
+	p.Arrow(150, 55, 240, 55)
+	p.Centred(195, 46, "Set(owner, …)")
+	p.Arrow(390, 55, 470, 55)
+	p.Centred(430, 46, "dirty")
+	p.Arrow(640, 55, 580, 55)
+	p.Arrow(525, 80, 525, 130)
+	p.Arrow(315, 80, 315, 150, 430, 150)
+	p.Note(323, 143, "one view")
+	p.Arrow(130, 244, 130, 174, 430, 174)
+	p.Note(138, 167, "look-ups")
+	p.Arrow(60, 244, 60, 108, 490, 108, 490, 80)
+	p.Note(68, 102, "events: drift")
+	p.Arrow(525, 190, 525, 236)
+	p.Arrow(430, 269, 370, 269)
+	p.Arrow(240, 269, 160, 269)
+	p.Centred(200, 313, "updates, then the reply")
+	p.Arrow(525, 302, 525, 335, 10, 335, 10, 55, 20, 55)
+	p.Centred(340, 329, "results")
+	return p
+}
+
+func master() *Picture {
+	p := &Picture{Name: "master", Title: "What runs in the master, and what it hands on", Width: 760, Height: 330}
+	p.Box(Store, 15, 130, 120, 56, "API server")
+	p.Box(Process, 200, 30, 170, 50, "mirrors", "nodes, pods, services, …")
+	p.Box(Process, 435, 30, 155, 50, "services", "one goroutine, no I/O")
+	p.Box(Process, 435, 115, 155, 54, "engine", "one goroutine, no I/O")
+	p.Box(Process, 190, 200, 160, 50, "annotator", "64 patches at once")
+	p.Box(Process, 420, 262, 90, 46, "janitor")
+	p.Box(Store, 540, 262, 102, 46, "southbound", "Chassis")
+	p.Box(Store, 650, 70, 100, 54, "store", "nbstate")
+	p.Box(Process, 650, 165, 100, 46, "nbsync")
+	p.Box(Store, 650, 262, 100, 46, "northbound")
+	p.Arrow(75, 130, 75, 55, 200, 55)
+	p.Note(84, 48, "watch")
+	p.Arrow(370, 55, 435, 55)
+	p.Arrow(300, 80, 300, 142, 435, 142)
+	p.Note(308, 135, "keys, policies")
+	p.Arrow(515, 115, 515, 80)
+	p.Note(522, 102, "wired nodes")
+	p.Arrow(590, 55, 622, 55, 622, 86, 650, 86)
+	p.Arrow(590, 142, 622, 142, 622, 108, 650, 108)
+	p.Note(600, 48, "rows")
+	p.Arrow(700, 124, 700, 165)
+	p.Arrow(700, 211, 700, 262)
+	p.Arrow(650, 192, 560, 192, 560, 169)
+	p.Note(570, 208, "results")
+	p.Arrow(450, 169, 450, 225, 350, 225)
+	p.Note(358, 218, "annotations")
+	p.Arrow(190, 225, 75, 225, 75, 186)
+	p.Arrow(480, 169, 480, 262)
+	p.Note(487, 240, "gone nodes")
+	p.Arrow(510, 285, 540, 285)
+	return p
+}
+
+func addressStates() *Picture {
+	p := &Picture{Name: "address", Title: "What an address goes through", Width: 760, Height: 190}
+	p.Box(Store, 30, 70, 120, 50, "free")
+	p.Box(Pod, 320, 70, 120, 50, "attached")
+	p.Box(Host, 610, 70, 120, 50, "held")
+	p.Arrow(150, 95, 320, 95)
+	p.Centred(235, 70, "allocated, or claimed from")
+	p.Centred(235, 86, "a row or an annotation")
+	p.Arrow(440, 84, 610, 84)
+	p.Centred(525, 58, "pod deleted, finished,")
+	p.Centred(525, 74, "replaced; node gone")
+	p.Arrow(610, 108, 440, 108)
+	p.Centred(525, 126, "same pod, same node")
+	p.Arrow(670, 120, 670, 160, 90, 160, 90, 120)
+	p.Centred(380, 178, "the database confirms that the port is gone")
+	return p
+}
