@@ -68,7 +68,7 @@ bench: lab-tools ## measures and writes docs/performance.md; needs root
 	cd test && go run ./scale/cmd/bench
 
 bench-scale: lab-tools ## the same for clusters of 125 to 1,000 nodes with all kinds of objects and ovn-northd; takes long
-	cd test && go run ./scale/cmd/bench whole-125 whole-250 whole-500 whole-1000
+	cd test && go run ./scale/cmd/bench whole-125 whole-250 whole-500 whole-1000 whole-125-debian13 whole-250-debian13 whole-500-debian13 whole-1000-debian13
 
 conformance: build ## Kubernetes' own e2e suite in the lab: make conformance [FOCUS='…'] [SKIP='…'] [IP_FAMILY=ipv6|dual]
 	@$(OVNLAB) build conformance

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const ovsdbTimeout = 10 * time.Second
@@ -23,14 +25,42 @@ type Database struct {
 	file, control string
 }
 
-// OVN is where the OVN and OVS programs are found.
+// schemaDir holds ovn-nb.ovsschema and ovn-sb.ovsschema.
+const schemaDir = "/usr/share/ovn"
+
+// OVN is where the servers of OVN and Open vSwitch come from.
 type OVN struct {
-	// SchemaDir holds ovn-nb.ovsschema and ovn-sb.ovsschema.
-	SchemaDir string
+	// Root is a folder with another release's packages; empty: the machine's own.
+	Root string
 }
 
-// DefaultOVN is the machine's own packages; the programs are in PATH.
-func DefaultOVN() OVN { return OVN{SchemaDir: "/usr/share/ovn"} }
+// Mount shows the root the namespaces' own processes, devices and WorkDir. It is called once, inside.
+func (o OVN) Mount() error {
+	if o.Root == "" {
+		return nil
+	}
+	for _, dir := range []string{"/proc", "/dev", WorkDir} {
+		if err := unix.Mount(dir, filepath.Join(o.Root, dir), "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return fmt.Errorf("show %s in %s: %w", dir, o.Root, err)
+		}
+	}
+	return nil
+}
+
+// command runs a program of the packages.
+func (o OVN) command(program string, args ...string) Command {
+	if o.Root == "" {
+		return Command{Path: program, Args: args}
+	}
+	return Command{Path: "chroot", Args: append([]string{o.Root, program}, args...)}
+}
+
+// start runs a program of the packages under a name.
+func (o OVN) start(name, program string, args ...string) (*Process, error) {
+	c := o.command(program, args...)
+	c.Name = name
+	return Start(c)
+}
 
 // StartDatabase creates and serves an empty northbound ("nb") or southbound ("sb") database.
 func (o OVN) StartDatabase(ctx context.Context, kind string) (*Database, error) {
@@ -45,15 +75,14 @@ func (o OVN) StartDatabase(ctx context.Context, kind string) (*Database, error) 
 		file:    filepath.Join(dir, kind+".db"),
 		control: filepath.Join(dir, kind+".ctl"),
 	}
-	schema := filepath.Join(o.SchemaDir, "ovn-"+kind+".ovsschema")
-	if _, err := run(ctx, "ovsdb-tool", "create", d.file, schema); err != nil {
+	schema := filepath.Join(schemaDir, "ovn-"+kind+".ovsschema")
+	create := o.command("ovsdb-tool", "create", d.file, schema)
+	if _, err := run(ctx, create.Path, create.Args...); err != nil {
 		return nil, err
 	}
 	var err error
-	d.Process, err = Start(Command{Name: "ovsdb-server-" + kind, Path: "ovsdb-server", Args: []string{
-		d.file, "--remote=p" + d.Remote, "--unixctl=" + d.control,
-		"--no-chdir", "-vconsole:warn",
-	}})
+	d.Process, err = o.start("ovsdb-server-"+kind, "ovsdb-server",
+		d.file, "--remote=p"+d.Remote, "--unixctl="+d.control, "--no-chdir", "-vconsole:warn")
 	if err != nil {
 		return nil, err
 	}
@@ -79,9 +108,8 @@ func northdControl() string { return filepath.Join(WorkDir, "ovn", "northd.ctl")
 
 // StartNorthd translates nb into sb.
 func (o OVN) StartNorthd(nb, sb *Database) (*Process, error) {
-	return Start(Command{Name: "ovn-northd", Path: "ovn-northd", Args: []string{
-		"--ovnnb-db=" + nb.Remote, "--ovnsb-db=" + sb.Remote, "--unixctl=" + northdControl(), "-vconsole:warn",
-	}})
+	return o.start("ovn-northd", "ovn-northd",
+		"--ovnnb-db="+nb.Remote, "--ovnsb-db="+sb.Remote, "--unixctl="+northdControl(), "-vconsole:warn")
 }
 
 // RecomputeNorthd makes northd translate everything anew, and returns when it has.

@@ -14,6 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// loadWorthTelling is an average at which figures are not those of an idle machine.
+const loadWorthTelling = 0.5
+
 // versionTimeout is for a program that says its version.
 const versionTimeout = 10 * time.Second
 
@@ -28,6 +31,8 @@ type Machine struct {
 	// OVN and OVS are versions.
 	OVN string `json:"ovn"`
 	OVS string `json:"ovs"`
+	// Load is the average of runnable tasks in the minute before (proc(5), loadavg): what else the machine did.
+	Load float64 `json:"load"`
 	// Kubernetes is the API server's version.
 	Kubernetes string `json:"kubernetes"`
 	// Revision is that of this repository, with "+" when files were changed.
@@ -40,6 +45,9 @@ func (m Machine) String() string {
 		fmt.Sprintf("%d cores (%s)", m.Cores, m.CPU),
 		fmt.Sprintf("%.0f GiB memory", float64(m.Memory)/(1<<30)),
 		"Linux " + m.Kernel,
+	}
+	if m.Load >= loadWorthTelling {
+		parts = append(parts, fmt.Sprintf("load %.1f before", m.Load))
 	}
 	for _, v := range []struct{ name, version string }{{"OVN", m.OVN}, {"OVS", m.OVS}, {"Kubernetes", m.Kubernetes}, {"revision", m.Revision}} {
 		if v.version != "" {
@@ -58,11 +66,23 @@ func ThisMachine(root string) Machine {
 		OVS:      lastWord(output("ovsdb-server", "--version")),
 		Revision: revision(root),
 	}
+	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
+		_, _ = fmt.Sscan(string(text), &m.Load)
+	}
 	kib, _ := strconv.ParseInt(strings.TrimSuffix(field("/proc/meminfo", "MemTotal"), " kB"), 10, 64)
 	m.Memory = kib << 10
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		m.Kernel = unix.ByteSliceToString(u.Release[:])
+	}
+	return m
+}
+
+// With is m with the programs of another root folder; empty: as it is.
+func (m Machine) With(ovnRoot string) Machine {
+	if ovnRoot != "" {
+		m.OVN = lastWord(output("chroot", ovnRoot, "ovn-northd", "--version"))
+		m.OVS = lastWord(output("chroot", ovnRoot, "ovsdb-server", "--version"))
 	}
 	return m
 }

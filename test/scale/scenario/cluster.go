@@ -17,6 +17,7 @@ const masterGrace = 15 * time.Second
 // cluster is everything a scenario runs.
 type cluster struct {
 	control   *harness.ControlPlane
+	ovn       harness.OVN
 	nb, sb    *harness.Database
 	northd    *harness.Process
 	master    *harness.Master
@@ -26,7 +27,7 @@ type cluster struct {
 }
 
 func startCluster(ctx context.Context, id string, northd bool, env Env) (*cluster, error) {
-	c := &cluster{logs: env.KeepLogs}
+	c := &cluster{logs: env.KeepLogs, ovn: env.OVN}
 	progress("%s: starting control plane and databases", id)
 	if err := c.start(ctx, northd, env); err != nil {
 		c.stop()
@@ -36,18 +37,20 @@ func startCluster(ctx context.Context, id string, northd bool, env Env) (*cluste
 }
 
 func (c *cluster) start(ctx context.Context, northd bool, env Env) (err error) {
-	ovn := harness.DefaultOVN()
+	if err := c.ovn.Mount(); err != nil {
+		return err
+	}
 	if c.control, err = harness.StartControlPlane(ctx, env.Control); err != nil {
 		return err
 	}
-	if c.nb, err = ovn.StartDatabase(ctx, "nb"); err != nil {
+	if c.nb, err = c.ovn.StartDatabase(ctx, "nb"); err != nil {
 		return err
 	}
-	if c.sb, err = ovn.StartDatabase(ctx, "sb"); err != nil {
+	if c.sb, err = c.ovn.StartDatabase(ctx, "sb"); err != nil {
 		return err
 	}
 	if northd {
-		if c.northd, err = ovn.StartNorthd(c.nb, c.sb); err != nil {
+		if c.northd, err = c.ovn.StartNorthd(c.nb, c.sb); err != nil {
 			return err
 		}
 	}

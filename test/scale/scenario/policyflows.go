@@ -10,7 +10,7 @@ import (
 
 // countFlows lets an ovn-northd translate what there is, and end, and returns the logical flows. Beside it the master's figures would say less.
 func (r *policyRun) countFlows(ctx context.Context) (int, error) {
-	northd, err := harness.DefaultOVN().StartNorthd(r.cluster.nb, r.cluster.sb)
+	northd, err := r.cluster.ovn.StartNorthd(r.cluster.nb, r.cluster.sb)
 	if err != nil {
 		return 0, err
 	}

@@ -19,6 +19,8 @@ type Env struct {
 	Master  string
 	// MasterArgs and MasterEnv are added to the master's command line and environment.
 	MasterArgs, MasterEnv []string
+	// OVN is where the databases' servers and ovn-northd come from.
+	OVN harness.OVN
 	// Subnets are the cluster's; empty: enough for 512 nodes.
 	Subnets string
 	// KeepLogs is a folder that gets the processes' logs; empty: they are lost.
@@ -33,23 +35,25 @@ func progress(format string, args ...any) {
 // Scenario is something to measure. It runs inside harness.Enter.
 type Scenario struct {
 	ID, Title string
-	Run       func(context.Context, Env) (*report.Result, error)
+	// Debian is the release that Env.OVN must be of; empty: the machine's own.
+	Debian string
+	Run    func(context.Context, Env) (*report.Result, error)
 }
 
 // All returns the scenarios of the master.
 func All() []Scenario {
 	var out []Scenario
 	for _, s := range Scales() {
-		out = append(out, Scenario{s.ID, s.Title, s.Run})
+		out = append(out, Scenario{ID: s.ID, Title: s.Title, Run: s.Run})
 	}
 	for _, s := range ServiceScales() {
-		out = append(out, Scenario{s.ID, s.Title, s.Run})
+		out = append(out, Scenario{ID: s.ID, Title: s.Title, Run: s.Run})
 	}
 	for _, s := range PolicyScales() {
-		out = append(out, Scenario{s.ID, s.Title, s.Run})
+		out = append(out, Scenario{ID: s.ID, Title: s.Title, Run: s.Run})
 	}
 	for _, s := range WholeScales() {
-		out = append(out, Scenario{s.ID, s.Title, s.Run})
+		out = append(out, Scenario{s.ID, s.Title, s.Debian, s.Run})
 	}
 	return out
 }

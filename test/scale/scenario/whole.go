@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ovnkube/ovnkube/test/scale/harness"
@@ -14,6 +15,8 @@ import (
 type Whole struct {
 	ID, Title                       string
 	Nodes, Pods, Services, Policies int
+	// Debian is the release whose OVN serves; empty: the machine's own.
+	Debian string
 	// Subnets are the cluster's; empty: enough for 512 nodes.
 	Subnets string
 	// Restart is the longest time from the start of a master over an unchanged cluster until it is ready; zero: nothing is promised.
@@ -31,8 +34,18 @@ const (
 	wholeTime = 90 * time.Minute
 )
 
-// WholeScales returns the scenarios with everything: one size, what is less than it, for the growth, and what is more.
+// WholeScales returns the scenarios with everything: one size, what is less than it, for the growth, and what is more, with the machine's OVN and with
+// a newer one.
 func WholeScales() []Whole {
+	all := wholeSizes()
+	for _, w := range wholeSizes() {
+		w.ID, w.Title, w.Debian = w.ID+"-debian13", w.Title+" of Debian 13", "trixie"
+		all = append(all, w)
+	}
+	return all
+}
+
+func wholeSizes() []Whole {
 	size := func(nodes, pods, services, policies int) Whole {
 		return Whole{
 			ID:    fmt.Sprintf("whole-%d", nodes),
@@ -46,14 +59,14 @@ func WholeScales() []Whole {
 	return []Whole{size(125, 5000, 1250, 500), size(250, 10000, 2500, 1000), full, beyond}
 }
 
-// WholeNodes returns how many nodes the scenario with that ID has, if it is one with everything.
-func WholeNodes(id string) (int, bool) {
-	for _, w := range WholeScales() {
-		if w.ID == id {
-			return w.Nodes, true
-		}
+// WholeScale returns the scenario with that ID, if it is one with everything.
+func WholeScale(id string) (Whole, bool) {
+	all := WholeScales()
+	i := slices.IndexFunc(all, func(w Whole) bool { return w.ID == id })
+	if i < 0 {
+		return Whole{}, false
 	}
-	return 0, false
+	return all[i], true
 }
 
 func number(n int) string { return report.Amount(float64(n), report.Count) }
@@ -84,7 +97,7 @@ func (w Whole) Run(ctx context.Context, env Env) (*report.Result, error) {
 	r := &wholeRun{
 		Whole: w, cluster: cluster, env: env,
 		policies: load.PolicyLoad{Namespaces: w.Policies / policiesOfNamespace, Pods: w.Pods, Policies: w.Policies, Named: true},
-		result:   &report.Result{ID: w.ID, Title: w.Title, Time: time.Now(), Machine: report.ThisMachine(env.Root)},
+		result:   &report.Result{ID: w.ID, Title: w.Title, Time: time.Now(), Machine: report.ThisMachine(env.Root).With(env.OVN.Root)},
 	}
 	r.result.Machine.Kubernetes = cluster.control.Version
 	stop, err := r.watch(ctx)

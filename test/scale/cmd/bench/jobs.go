@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/ovnkube/ovnkube/test/lab/artifact"
 	"github.com/ovnkube/ovnkube/test/scale/cnibench"
 	"github.com/ovnkube/ovnkube/test/scale/datapath"
 	"github.com/ovnkube/ovnkube/test/scale/harness"
@@ -30,6 +31,13 @@ func jobs() []job {
 	var all []job
 	for _, s := range scenario.All() {
 		all = append(all, job{s.ID, s.Title, func(ctx context.Context, env scenario.Env) (*report.Result, error) {
+			if s.Debian != "" {
+				root, err := artifact.EnsureRoot(ctx, artifact.Options{Root: env.Root}, s.Debian)
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", s.ID, err)
+				}
+				env.OVN.Root = root
+			}
 			return enter(ctx, s.ID, env)
 		}})
 	}

@@ -167,14 +167,14 @@ func (o options) publish(r *report.Result) error {
 			return err
 		}
 	}
-	if _, whole := scenario.WholeNodes(r.ID); whole && o.json != "" && o.figures != "" {
-		return drawGrowth(o.json, o.figures)
+	if w, whole := scenario.WholeScale(r.ID); whole && o.json != "" && o.figures != "" {
+		return drawGrowth(o.json, o.figures, w.Debian)
 	}
 	return nil
 }
 
-// drawGrowth draws the last results of whole clusters that are kept.
-func drawGrowth(kept, dir string) error {
+// drawGrowth draws the last results that are kept of whole clusters with the OVN of a release.
+func drawGrowth(kept, dir, debian string) error {
 	f, err := os.Open(kept)
 	if err != nil {
 		return fmt.Errorf("kept figures: %w", err)
@@ -186,11 +186,11 @@ func drawGrowth(kept, dir string) error {
 	}
 	last := map[int]*report.Result{}
 	for _, r := range all {
-		if nodes, ok := scenario.WholeNodes(r.ID); ok {
-			last[nodes] = r
+		if w, ok := scenario.WholeScale(r.ID); ok && w.Debian == debian {
+			last[w.Nodes] = r
 		}
 	}
-	return growth.Draw(dir, last)
+	return growth.Draw(filepath.Join(dir, debian), last)
 }
 
 func appendJSON(path string, r *report.Result) error {
