@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -36,8 +37,8 @@ func TestLocalGateway(t *testing.T) {
 func testLocalGateway(e *env) {
 	node := e.Nodes()[0]
 	pod, outside, self := e.start("client", onNode(node)), e.machine(plan.Outside), e.machine(node)
-	if a := e.seen.node(node).Annotations[names.L3GatewayConfigAnnotation]; !strings.Contains(a, `"mode":"`+names.GatewayModeLocal+`"`) {
-		e.Errorf("%s publishes %s", node, a)
+	if mode := e.gatewayMode(node); mode != names.GatewayModeLocal {
+		e.Errorf("%s publishes gateway mode %q", node, mode)
 	}
 	e.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), 5*time.Second)
@@ -88,4 +89,17 @@ func testIPTables(e *env) {
 			e.Errorf("%s has maps of the other renderer:\n%s", node, out)
 		}
 	}
+}
+
+// gatewayMode is what a node publishes.
+func (e *env) gatewayMode(node string) string {
+	e.Helper()
+	var networks map[string]struct {
+		Mode string `json:"mode"`
+	}
+	text := e.seen.node(node).Annotations[names.L3GatewayConfigAnnotation]
+	if err := json.Unmarshal([]byte(text), &networks); err != nil {
+		e.Fatalf("%s publishes %q: %v", node, text, err)
+	}
+	return networks["default"].Mode
 }
