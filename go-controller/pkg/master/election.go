@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,7 +24,7 @@ const (
 )
 
 // timing of the election. A leader that cannot renew looks for the last time deadline and up to one retry after its last renewal, and
-// stops. Others wait for lease from when they saw that renewal; the Lease has it in whole seconds (LeaseSpec.leaseDurationSeconds), so
+// is suspended (tenure). Others wait for lease from when they saw that renewal; the Lease has it in whole seconds (LeaseSpec.leaseDurationSeconds), so
 // what is below one is lost on them.
 type timing struct {
 	lease, deadline, retry time.Duration
@@ -43,21 +44,28 @@ var errLeaseLost = errors.New("the leader's lease was lost")
 // election runs work while this replica holds the Lease.
 type election struct {
 	elector *leaderelection.LeaderElector
-	lock    resourcelock.Interface
+	lock    *termLock
 	timing  timing
 	gauge   prometheus.Gauge
-	// leading gets the context of the leadership.
-	leading chan context.Context
+	// leading gets the tenure when it begins; lost is closed when another replica has had the Lease since.
+	leading chan *tenure
+	lost    chan struct{}
+
+	mu     sync.Mutex
+	tenure *tenure
+	// term is the Lease's when the tenure began.
+	term  int64
+	ended bool
 }
 
 func newElection(client coordinationv1.LeasesGetter, identity string, gauge prometheus.Gauge, t timing) (*election, error) {
 	e := &election{
-		lock: &resourcelock.LeaseLock{
+		lock: &termLock{Interface: &resourcelock.LeaseLock{
 			LeaseMeta:  metav1.ObjectMeta{Namespace: leaseNamespace, Name: leaseName},
 			Client:     client,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
-		},
-		timing: t, gauge: gauge, leading: make(chan context.Context, 1),
+		}},
+		timing: t, gauge: gauge, leading: make(chan *tenure, 1), lost: make(chan struct{}),
 	}
 	var err error
 	e.elector, err = leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
@@ -67,9 +75,9 @@ func newElection(client coordinationv1.LeasesGetter, identity string, gauge prom
 		RenewDeadline: t.deadline,
 		RetryPeriod:   t.retry,
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(ctx context.Context) { e.leading <- ctx },
+			OnStartedLeading: e.held,
 			OnStoppedLeading: func() {},
-			OnNewLeader:      func(leader string) { klog.InfoS("Leader", "identity", leader) },
+			OnNewLeader:      func(leader string) { e.leads(leader, identity) },
 		},
 	})
 	if err != nil {
@@ -78,21 +86,64 @@ func newElection(client coordinationv1.LeasesGetter, identity string, gauge prom
 	return e, nil
 }
 
-// check fails when the election hangs.
-func (e *election) check() error { return e.elector.Check(hungAfter) }
+// check fails when the election hangs; where no renewal succeeds it does not.
+func (e *election) check() error {
+	e.mu.Lock()
+	t := e.tenure
+	e.mu.Unlock()
+	if t != nil && t.suspended() {
+		return nil
+	}
+	return e.elector.Check(hungAfter)
+}
+
+// held begins the tenure when the Lease was got, or resumes it when no other replica has had the Lease since. ctx ends when a renewal fails.
+func (e *election) held(ctx context.Context) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	term := e.lock.term.Load()
+	switch {
+	case e.tenure == nil:
+		e.tenure, e.term = newTenure(ctx), term
+		e.leading <- e.tenure
+	case e.term == term:
+		klog.InfoS("The Lease is held again")
+		e.tenure.resume(ctx)
+	default:
+		e.end()
+	}
+}
+
+// leads is told who holds the Lease.
+func (e *election) leads(leader, self string) {
+	klog.InfoS("Leader", "identity", leader)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if leader != self && e.tenure != nil {
+		e.end()
+	}
+}
+
+func (e *election) end() {
+	if !e.ended {
+		e.ended = true
+		close(e.lost)
+	}
+}
 
 // run campaigns, and calls work when this replica leads. The lease is released after work has ended, so that the
-// next leader never meets this one's late writes. Without work having ended by itself or by the end
-// of ctx, the error is errLeaseLost.
-func (e *election) run(ctx context.Context, work func(context.Context) error) error {
+// next leader never meets this one's late writes. When another replica has had the Lease meanwhile, the error is errLeaseLost.
+func (e *election) run(ctx context.Context, work func(context.Context, *tenure) error) error {
 	campaign, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		e.elector.Run(campaign)
+		for campaign.Err() == nil {
+			e.elector.Run(campaign)
+		}
 	}()
-	err := e.workAsLeader(ctx, over, work)
+	err := e.workAsLeader(ctx, work)
 	release()
 	<-over
 	if e.elector.IsLeader() {
@@ -118,22 +169,26 @@ func (e *election) release(ctx context.Context) {
 	}
 }
 
-func (e *election) workAsLeader(ctx context.Context, over <-chan struct{}, work func(context.Context) error) error {
-	var leadership context.Context
+func (e *election) workAsLeader(ctx context.Context, work func(context.Context, *tenure) error) error {
+	var t *tenure
 	select {
-	case leadership = <-e.leading:
-	case <-over:
-		return errLeaseLost
+	case t = <-e.leading:
 	case <-ctx.Done():
 		return nil
 	}
 	klog.InfoS("Leading")
 	e.gauge.Set(1)
 	defer e.gauge.Set(0)
-	leadership, stop := context.WithCancel(leadership)
+	leadership, stop := context.WithCancel(ctx)
 	defer stop()
-	defer context.AfterFunc(ctx, stop)()
-	err := work(leadership)
+	go func() {
+		select {
+		case <-e.lost:
+			stop()
+		case <-leadership.Done():
+		}
+	}()
+	err := work(leadership, t)
 	switch {
 	case ctx.Err() != nil:
 		return nil

@@ -48,7 +48,7 @@ func (m *Master) connectNorthbound(ctx context.Context, connected chan<- struct{
 }
 
 // lead works until ctx ends, the reconciler finds another leader or the database does not answer any more.
-func (l *leader) lead(ctx context.Context) error {
+func (l *leader) lead(ctx context.Context, t *tenure) error {
 	m := l.master
 	w := newWatchdog(l.nb, m.metrics.stalled, defaultWatchTiming())
 	w.progress = func(now time.Time) error {
@@ -60,12 +60,12 @@ func (l *leader) lead(ctx context.Context) error {
 	m.watchdog.Store(w)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return w.run(ctx) })
-	group.Go(func() error { return l.work(ctx) })
+	group.Go(func() error { return l.work(ctx, t) })
 	return group.Wait()
 }
 
 // work rebuilds the allocations and works until ctx ends or the reconciler finds another leader.
-func (l *leader) work(ctx context.Context) error {
+func (l *leader) work(ctx context.Context, t *tenure) error {
 	if err := l.catchUp(ctx); err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (l *leader) work(ctx context.Context) error {
 		return operate(ctx, l.nb, networkOf(&m.cfg), deps{
 			nodes: m.nodes, pods: m.pods, services: m.services, slices: m.slices, serviceCIDRs: m.serviceCIDRs,
 			policies: m.policies, namespaces: m.namespaces,
-			patcher: kube.NewPatcher(l.clients.Patches...),
+			patcher: t.patcher(kube.NewPatcher(l.clients.Patches...)),
 			events:  kube.NewRecorder(ctx, l.clients.Events, component),
 			metrics: m.metrics, nodeGone: janitor.nodeGone,
 		}, operation{

@@ -42,7 +42,7 @@ func TestLeaderWithoutDatabaseGivesUpTheLease(t *testing.T) {
 				t.Fatal(err)
 			}
 			unready := make(chan error, 1)
-			err = e.run(t.Context(), func(ctx context.Context) error {
+			err = e.run(t.Context(), func(ctx context.Context, _ *tenure) error {
 				w := newWatchdog(nb, m.stalled, watchTiming{interval: 50 * time.Millisecond, unready: 500 * time.Millisecond, surrender: 3 * time.Second})
 				if err := w.problem(time.Now()); err != nil {
 					t.Errorf("before anything happened: %v", err)
