@@ -25,13 +25,8 @@ OpenFlow flows show them, it leads back to the object.`,
 		Example: `  kubectl ovn explain pod web -n shop
   kubectl ovn explain networkpolicy/shop/web-from-blue
   kubectl ovn explain 55f077ec`,
-		Args: cobra.RangeArgs(1, 2),
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			if len(args) > 0 {
-				return nil, cobra.ShellCompDirectiveNoFileComp
-			}
-			return inspect.Kinds(), cobra.ShellCompDirectiveNoFileComp
-		},
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: g.completeObjects,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			printer, err := g.printer(cmd)
 			if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -120,21 +119,4 @@ func (g *globals) printer(cmd *cobra.Command) (*output.Printer, error) {
 		return nil, err
 	}
 	return output.NewPrinter(cmd.OutOrStdout(), f), nil
-}
-
-// completeNodes offers the names of nodes.
-func (g *globals) completeNodes(ctx context.Context) ([]string, cobra.ShellCompDirective) {
-	_, client, err := g.cluster()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var out []string
-	for i := range nodes.Items {
-		out = append(out, nodes.Items[i].Name)
-	}
-	return out, cobra.ShellCompDirectiveNoFileComp
 }

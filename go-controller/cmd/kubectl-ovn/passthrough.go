@@ -53,7 +53,7 @@ func newPassThrough(g *globals, p program) *cobra.Command {
 		if p.database != nil || len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return g.completeNodes(cmd.Context())
+		return g.completeNodes(cmd)
 	}
 	return cmd
 }

@@ -32,7 +32,7 @@ is followed. Exit code 2 says that packets do not arrive, 1 that it cannot be to
   kubectl ovn trace node/node1 shop/web:8080
   kubectl ovn trace shop/client 192.0.2.1:443`,
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: g.completeEnds,
 	}
 	cmd.Flags().StringVar(&protocol, "protocol", "tcp", "tcp, udp or sctp")
 	cmd.Flags().BoolVarP(&ipv6, "ipv6", "6", false, "take the IPv6 addresses of what is named")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -29,8 +31,15 @@ func (m *Machines) Run(ctx context.Context, at Place, streams Streams, argv ...s
 		return err
 	}
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = streams.In, streams.Out, streams.Err
-	err = cmd.Run()
+	cmd.Stdout, cmd.Stderr = streams.Out, streams.Err
+	feed, err := input(cmd, streams.In)
+	if err != nil {
+		return fmt.Errorf("run %s: %w", words[0], err)
+	}
+	if err = cmd.Start(); err == nil {
+		feed()
+		err = cmd.Wait()
+	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && ctx.Err() == nil {
 		return &ExitError{Argv: argv, Code: exit.ExitCode()}
@@ -39,6 +48,21 @@ func (m *Machines) Run(ctx context.Context, at Place, streams Streams, argv ...s
 		return fmt.Errorf("run %s: %w", words[0], errors.Join(ctx.Err(), err))
 	}
 	return nil
+}
+
+// input gives a command its standard input; feed is called once it runs. A command that ends does not wait for input that may never end.
+func input(cmd *exec.Cmd, in io.Reader) (feed func(), err error) {
+	if _, isFile := in.(*os.File); isFile || in == nil {
+		cmd.Stdin = in
+		return func() {}, nil
+	}
+	pipe, err := cmd.StdinPipe()
+	return func() {
+		go func() {
+			_, _ = io.Copy(pipe, in) // What it does not read it does not want.
+			_ = pipe.Close()
+		}()
+	}, err
 }
 
 // command is what is run here in order to run argv at a place.

@@ -10,12 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/client-go/kubernetes/scheme"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/remotecommand"
-	"k8s.io/client-go/util/exec"
-	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
@@ -34,39 +30,8 @@ func (p *Pods) Run(ctx context.Context, at Place, streams Streams, argv ...strin
 	if err != nil {
 		return err
 	}
-	request := p.Client.RESTClient().Post().Resource("pods").Namespace(p.Namespace).Name(pod).SubResource("exec").
-		VersionedParams(&corev1.PodExecOptions{
-			Container: container, Command: argv,
-			Stdin: streams.In != nil, Stdout: streams.Out != nil, Stderr: streams.Err != nil,
-		}, scheme.ParameterCodec)
-	executor, err := p.executor(request)
-	if err != nil {
-		return fmt.Errorf("exec in pod %s/%s: %w", p.Namespace, pod, err)
-	}
-	err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: streams.In, Stdout: streams.Out, Stderr: streams.Err})
-	var exit exec.CodeExitError
-	if errors.As(err, &exit) {
-		return &ExitError{Argv: argv, Code: exit.Code}
-	}
-	if err != nil {
-		return fmt.Errorf("exec in pod %s/%s, container %s: %w", p.Namespace, pod, container, err)
-	}
-	return nil
-}
-
-// executor uses WebSockets, and SPDY with API servers and proxies that have no WebSockets.
-func (p *Pods) executor(request *rest.Request) (remotecommand.Executor, error) {
-	webSocket, err := remotecommand.NewWebSocketExecutor(p.Config, "GET", request.URL().String())
-	if err != nil {
-		return nil, err
-	}
-	spdy, err := remotecommand.NewSPDYExecutor(p.Config, "POST", request.URL())
-	if err != nil {
-		return nil, err
-	}
-	return remotecommand.NewFallbackExecutor(webSocket, spdy, func(err error) bool {
-		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
-	})
+	e := Exec{Config: p.Config, Client: p.Client}
+	return e.Run(ctx, Container{Namespace: p.Namespace, Pod: pod, Name: container}, streams, argv...)
 }
 
 // find returns a pod at a place, and the container in it.
