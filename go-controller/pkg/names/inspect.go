@@ -42,3 +42,6 @@ const (
 	MasterLease          = "ovn-kubernetes-master"
 	MasterLeaseNamespace = "kube-system"
 )
+
+// CheckLabel is on the namespaces that kubectl ovn check makes for its pods, by which those are found that it could not remove.
+const CheckLabel = "k8s.ovn.org/check"

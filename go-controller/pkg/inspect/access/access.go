@@ -78,14 +78,27 @@ func (e *ExitError) Error() string {
 
 // Output runs a command and returns what it writes.
 func Output(ctx context.Context, a Access, at Place, argv ...string) (string, error) {
+	text, err := output(func(streams Streams) error { return a.Run(ctx, at, streams, argv...) })
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", at, err)
+	}
+	return text, nil
+}
+
+// OutputIn runs a command in a container and returns what it writes.
+func OutputIn(ctx context.Context, e *Exec, in Container, argv ...string) (string, error) {
+	return output(func(streams Streams) error { return e.Run(ctx, in, streams, argv...) })
+}
+
+func output(run func(Streams) error) (string, error) {
 	var out, complaints bytes.Buffer
-	err := a.Run(ctx, at, Streams{Out: &out, Err: &complaints}, argv...)
+	err := run(Streams{Out: &out, Err: &complaints})
 	var exit *ExitError
 	if errors.As(err, &exit) {
 		exit.Message = complaints.String()
 	}
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", at, err)
+		return "", err
 	}
 	return out.String(), nil
 }
