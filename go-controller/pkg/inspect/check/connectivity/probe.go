@@ -127,7 +127,8 @@ func (r *runner) once(ctx context.Context, p probe) string {
 		return err.Error()
 	case p.want == denied && err == nil:
 		return "is answered, though the policy denies it"
-	case p.want == denied && isOne(exit, "TIMEOUT", "REFUSED"), err == nil, p.want == reached && isOne(exit, "REFUSED"):
+	case p.want == denied && isOne(exit, "TIMEOUT", "REFUSED"), p.want == connected && err == nil,
+		p.want == reached && (err == nil || isOne(exit, "REFUSED")):
 		return ""
 	}
 	return said(exit)

@@ -92,11 +92,16 @@ func TestFindings(t *testing.T) {
 		{"ovnkube itself", func(s *site) {
 			s.more = []runtime.Object{daemonSet("ovn-kubernetes", "ovnkube-node", map[string]string{"app.kubernetes.io/name": "ovnkube"})}
 		}, "", "", ""},
-		{"what Calico has left", func(s *site) { s.node.Annotations = map[string]string{"projectcalico.org/IPv4Address": "172.18.0.11/24"} }, "another network: Calico", "warn", "annotations"},
+		{"what Calico has left", func(s *site) {
+			s.node.Annotations = map[string]string{"projectcalico.org/IPv4Address": "172.18.0.11/24"}
+		}, "another network: Calico", "warn", "annotations"},
 		{"pods where the nodes are", func(s *site) { s.o.Pods = prefixes("172.16.0.0/12") }, "networks do not overlap", "fail", "node node1 172.18.0.11"},
 		{"services within pods", func(s *site) { s.services = []string{"10.130.0.0/16"} }, "networks do not overlap", "fail", "services 10.130.0.0/16"},
 		{"nodes in the join subnet", func(s *site) { s.node.Status.Addresses[0].Address = "100.64.3.1" }, "networks do not overlap", "fail", "join subnet 100.64.0.0/16 and node node1"},
-		{"IPv6 pods, IPv4 nodes", func(s *site) { s.o.Pods = prefixes("10.128.0.0/14", "fd01::/48"); s.services = append(s.services, "fd02::/112") },
+		{"IPv6 pods, IPv4 nodes", func(s *site) {
+			s.o.Pods = prefixes("10.128.0.0/14", "fd01::/48")
+			s.services = append(s.services, "fd02::/112")
+		},
 			"address families", "fail", "node node1 has no IPv6 address"},
 		{"dual stack services, IPv4 pods", func(s *site) { s.services = append(s.services, "fd02::/112") }, "address families", "fail", "services have IPv6"},
 	} {
