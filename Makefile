@@ -10,7 +10,11 @@ BIN := $(REPO)/_output/bin
 export OVNKUBE_CACHE ?= $(REPO)/.cache
 export GOFLAGS ?= -buildvcs=false
 
-GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w"
+# Go's own stamp is off: it would have every change of the checkout build all anew, and needs git's consent. So the linker says which revision it is.
+REVISION := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
+VERSION ?=
+TELEMETRY := github.com/ovnkube/ovnkube/go-controller/pkg/telemetry
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X $(TELEMETRY).revision=$(REVISION) -X $(TELEMETRY).version=$(VERSION)"
 OVNLAB := $(BIN)/ovnlab
 LAB_NAME ?= lab
 IP_FAMILY ?= ipv4

@@ -58,7 +58,7 @@ reaches a machine, like --access 'ssh root@{host}'.`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl ovn"},
 	}
 	g := addGlobals(cmd)
-	cmd.AddCommand(newStatus(g), newCheck(g), newTrace(g), newExplain(g), newPlan(g), newList(g), newTcpdump(g))
+	cmd.AddCommand(newStatus(g), newCheck(g), newTrace(g), newExplain(g), newPlan(g), newList(g), newTcpdump(g), newBundle(g))
 	for _, p := range programs() {
 		cmd.AddCommand(newPassThrough(g, p))
 	}
