@@ -85,8 +85,11 @@ func cleanup(ctx context.Context, cfg *config.Node, purge bool) error {
 	if err := node.Cleanup(ctx, *cfg); err != nil || !purge {
 		return err
 	}
-	return errors.Join(cni.RemovePlugin(cfg.CNIBinDir), certs.Remove(cfg.CertificateDir),
-		os.RemoveAll(filepath.Dir(names.CNISocket)))
+	err := errors.Join(cni.RemovePlugin(cfg.CNIBinDir), certs.Remove(cfg.CertificateDir))
+	for _, path := range []string{filepath.Dir(names.CNISocket), names.FlowCopy, names.NodeDebugSocket} {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	return err
 }
 
 // serveCNI serves the container runtime until ctx ends or something fails; it can be called again. The network
