@@ -87,7 +87,7 @@ generate: ## OVSDB models, from the schemas of the installed packages
 	go-controller/pkg/ovsdb/generate.sh
 
 docs: ## the documentation as a site with search, into _output/site; needs npm
-	cd docs && npm ci --no-audit --no-fund && npx vitepress build
+	cd docs && npm install --no-save --no-audit --no-fund && npx vitepress build
 
 manifests: ## dist/manifests, rendered from the chart dist/helm/ovnkube
 	cd test && go test ./chart -run '^TestRendered$$' -update

@@ -45,6 +45,10 @@ function links(md: MarkdownRenderer): void {
     const svg = readFileSync(resolve(dirname(env.path), source), 'utf8')
     return `<span class="picture" v-pre>${svg.replace(/<style>[^]*?<\/style>/, '')}</span>`
   }
+  md.renderer.rules.code_block = (tokens, i, options, env, self) => {
+    tokens[i].info = 'text' // indented: shown like a fenced one
+    return md.renderer.rules.fence!(tokens, i, options, env, self)
+  }
   md.core.ruler.push('repository-links', state => {
     for (const token of state.tokens.flatMap(t => t.children ?? [])) {
       const href = token.type === 'link_open' ? token.attrGet('href') ?? '' : ''
