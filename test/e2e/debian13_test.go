@@ -29,11 +29,12 @@ func TestDebian13(t *testing.T) {
 	st := c.Status(ctx)
 	measured(t, "Open vSwitch %s, OVN %s", st.OVS, st.OVN)
 	for _, s := range []scenario{
-		{name: "OperatorsView", run: testOperatorsView},
-		{name: "Reachability", run: testReachability},
+		// TestHelm has these with the same versions.
+		{name: "OperatorsView", run: testOperatorsView, lengthy: true},
+		{name: "Reachability", run: testReachability, lengthy: true},
 		{name: "PacketSizes", run: testPacketSizes, lengthy: true},
 		{name: "Egress", run: testEgress, lengthy: true},
-		{name: "Services", run: testServices},
+		{name: "Services", run: testServices, lengthy: true},
 		{name: "ExternalServices", run: testExternalServices, lengthy: true},
 		{name: "Spoofing", run: testSpoofing, lengthy: true},
 		{name: "Policies", run: testPolicies, lengthy: true},

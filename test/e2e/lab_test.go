@@ -52,6 +52,8 @@ type labOptions struct {
 	agent   plan.Agent
 	// databases and nodes are the lab's defaults when zero.
 	databases, nodes int
+	// install is that of the run when empty.
+	install plan.Install
 }
 
 // bringUp returns a lab of the family with three nodes, and takes it down when t ends.
@@ -124,7 +126,7 @@ const scenarioTime = 15 * time.Minute
 
 // runScenario runs a scenario, and looks for crashes and errors afterwards.
 func (l *lab) runScenario(t *testing.T, s scenario) {
-	if s.lengthy && !run.full {
+	if s.lengthy && !run.full || s.processes && l.Install() == plan.InstallHelm {
 		return
 	}
 	t.Run(s.name, func(t *testing.T) {
@@ -350,8 +352,11 @@ func evidence(t *testing.T) (string, error) {
 // upLab brings a lab up; its steps are shown in the test's output when it fails.
 func upLab(ctx context.Context, name string, family plan.Family, o labOptions, binaries string) (*cluster.Lab, error) {
 	var steps bytes.Buffer
+	if o.install == "" {
+		o.install = plan.Install(run.install)
+	}
 	l, err := cluster.Up(ctx, cluster.Options{Name: name, Family: family, OVNRoot: o.ovnRoot, Agent: o.agent, BinDir: binaries,
-		Databases: o.databases, Nodes: o.nodes, Out: &steps})
+		Databases: o.databases, Nodes: o.nodes, Install: o.install, Out: &steps})
 	if err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, steps.String())
 	}
@@ -368,10 +373,18 @@ func (e *env) readyz(machine string, at uint16) error {
 	return err
 }
 
+// masterMachine is the machine with the first of the masters.
+func (l *lab) masterMachine() string {
+	if l.Install() == plan.InstallHelm {
+		return l.ControlPlaneNodes()[0]
+	}
+	return plan.ControlPlane
+}
+
 // masterReady waits until the master leads and is in step with the databases.
 func (e *env) masterReady() time.Duration {
 	e.Helper()
-	return e.eventually(func() error { return e.readyz(plan.ControlPlane, plan.MasterHealth) })
+	return e.eventually(func() error { return e.readyz(e.masterMachine(), plan.MasterHealth) })
 }
 
 // agentReady waits until a node's agent says that the node is ready for pods.

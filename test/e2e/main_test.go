@@ -22,6 +22,8 @@ type options struct {
 	keep   bool
 	prefix string
 	bin    string
+	// install says how the product gets into labs that do not say it themselves.
+	install string
 	// ctx ends when the run is interrupted.
 	ctx context.Context
 }
@@ -34,6 +36,7 @@ func TestMain(m *testing.M) {
 	flag.BoolVar(&run.keep, "keep", false, "leave the labs up, and use those that are")
 	flag.StringVar(&run.prefix, "prefix", "e2e", "first part of the labs' names")
 	flag.StringVar(&run.bin, "bin", "", "folder with the product's executables (default: _output/bin)")
+	flag.StringVar(&run.install, "install", string(plan.InstallProcess), "how the product gets into the labs: process or helm; scenarios that need its processes are left out with helm")
 	flag.Parse()
 	if os.Geteuid() != 0 {
 		fmt.Fprintln(os.Stderr, "e2e tests make network namespaces and need root")
@@ -74,6 +77,8 @@ type scenario struct {
 	single bool
 	// lengthy ones run with -full only.
 	lengthy bool
+	// processes: it ends or looks into the product's processes as such, which pods do not allow.
+	processes bool
 }
 
 // in tells whether the usual lab of a family tests the scenario in this run.

@@ -26,6 +26,30 @@ import (
 
 // testPolicies holds real packets against the oracle: who reaches whom at which port, as policies, pods and labels come and go.
 func testPolicies(e *env) {
+	c := newPolicyLab(e)
+	runParts(e, func(e *env) policyLab { c.env = e; return c }, []part[policyLab]{
+		{"Recipes", policyLab.recipes},
+		{"Itself", policyLab.itself},
+		{"UnderTraffic", policyLab.underTraffic},
+		{"Established", policyLab.established},
+		{"Latency", policyLab.latency},
+		{"Probes", policyLab.probes},
+		{"Churn", policyLab.churn},
+	})
+}
+
+// testPoliciesBriefly is for labs in which policies as such are not in question.
+func testPoliciesBriefly(e *env) {
+	c := newPolicyLab(e)
+	runParts(e, func(e *env) policyLab { c.env = e; return c }, []part[policyLab]{
+		{"Itself", policyLab.itself},
+		{"Established", policyLab.established},
+	})
+}
+
+// newPolicyLab starts who talks to whom.
+func newPolicyLab(e *env) policyLab {
+	e.Helper()
 	second := &env{T: e.T, lab: e.lab, ctx: e.ctx}
 	second.makeNamespace("policies-other")
 	c := policyLab{env: e, other: second.ns, policies: map[string]*networkingv1.NetworkPolicy{}}
@@ -55,15 +79,7 @@ func testPolicies(e *env) {
 			s.Spec.Ports[i].TargetPort = intstr.FromInt32(81)
 		}
 	}), oracle.Key(e.ns, "db"), 81})
-	runParts(e, func(e *env) policyLab { c.env = e; return c }, []part[policyLab]{
-		{"Recipes", policyLab.recipes},
-		{"Itself", policyLab.itself},
-		{"UnderTraffic", policyLab.underTraffic},
-		{"Established", policyLab.established},
-		{"Latency", policyLab.latency},
-		{"Probes", policyLab.probes},
-		{"Churn", policyLab.churn},
-	})
+	return c
 }
 
 // recipes are policies of the first namespace. OUT4, OUT6 is the host outside; WEB4, WEB6 is a pod.

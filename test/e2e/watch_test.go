@@ -29,7 +29,7 @@ type watch struct {
 
 // productLogs are the logs of master and agents.
 func (l *lab) productLogs() []string {
-	out := []string{l.LogFile(plan.ControlPlane, plan.Master)}
+	out := []string{l.LogFile(l.masterMachine(), plan.Master)}
 	for _, n := range l.Nodes() {
 		out = append(out, l.LogFile(n, plan.NodeAgent))
 	}
@@ -39,6 +39,11 @@ func (l *lab) productLogs() []string {
 // restarts counts the restarts of all components, by machine/component.
 func (l *lab) restarts(ctx context.Context) map[string]int {
 	out := map[string]int{}
+	for _, p := range l.seen.podsOf(plan.ReleaseNamespace) { // none unless the product runs as pods
+		for _, c := range p.Status.ContainerStatuses {
+			out[p.Spec.NodeName+"/"+c.Name] = int(c.RestartCount)
+		}
+	}
 	for _, m := range l.Status(ctx).Machines {
 		for _, c := range m.Components {
 			out[m.Name+"/"+c.Name] = c.Restarts
@@ -83,6 +88,8 @@ var (
 	fatal = regexp.MustCompile(`^(panic: |fatal error: |WARNING: DATA RACE|F\d{4} )`)
 	// klog's error lines begin with E and month and day.
 	logged = regexp.MustCompile(`^E\d{4} `)
+	// wrapper is what the container runtime writes before each line.
+	wrapper = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\S+ (stdout|stderr) [FP] `)
 	// stopping is what client-go says of a Lease when its process is told to end while it asks for it.
 	stopping = regexp.MustCompile(`leaderelection\.go:\d+\] "Error (retrieving|updating|initially creating) .*err="context canceled"`)
 )
@@ -105,7 +112,7 @@ func faults(file string, from int64, errorsToo bool) []string {
 	var out []string
 	lines := strings.Split(string(b), "\n")
 	for i, line := range lines {
-		switch {
+		switch line = wrapper.ReplaceAllString(line, ""); {
 		case fatal.MatchString(line):
 			out = append(out, strings.Join(lines[i:min(len(lines), i+40)], "\n"))
 		case errorsToo && logged.MatchString(line) && !stopping.MatchString(line):
@@ -160,8 +167,9 @@ func (l *lab) collect(t *testing.T) {
 			save(n+"-"+c+".log", tail(l.LogFile(n, c), 3000), nil)
 		}
 	}
-	for _, c := range []string{plan.Master, plan.Northd, plan.ControllerManager} {
-		save("cp-"+c+".log", tail(l.LogFile(plan.ControlPlane, c), 3000), nil)
+	save("cp-"+plan.ControllerManager+".log", tail(l.LogFile(plan.ControlPlane, plan.ControllerManager), 3000), nil)
+	for _, c := range []string{plan.Master, plan.Northd} {
+		save("cp-"+c+".log", tail(l.LogFile(l.masterMachine(), c), 3000), nil)
 	}
 	t.Logf("evidence is in %s", dir)
 	for _, f := range l.productLogs() {

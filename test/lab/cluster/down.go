@@ -99,6 +99,9 @@ func removeState(dir string) error {
 			g.Go(func() error { return keepLog(path, filepath.Join(dir, lastLogDir, e.Name())) })
 		case e.IsDir():
 			g.Go(func() error {
+				if err := keepPodLogs(path); err != nil {
+					return err
+				}
 				if err := keepLog(filepath.Join(path, machine.LogDir), filepath.Join(dir, lastLogDir, e.Name())); err != nil {
 					return err
 				}
@@ -109,6 +112,15 @@ func removeState(dir string) error {
 		}
 	}
 	return g.Wait()
+}
+
+// keepPodLogs puts the logs of a machine's containers beside those of its components.
+func keepPodLogs(dir string) error {
+	err := os.Rename(filepath.Join(dir, podLogs), filepath.Join(dir, machine.LogDir, "pods"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // keepLog moves logs to where the next life of the lab does not touch them.

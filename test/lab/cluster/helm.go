@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/ovnkube/ovnkube/test/lab/artifact"
 	"github.com/ovnkube/ovnkube/test/lab/image"
+	"github.com/ovnkube/ovnkube/test/lab/machine"
 	"github.com/ovnkube/ovnkube/test/lab/plan"
 	"github.com/ovnkube/ovnkube/test/lab/release"
 )
@@ -130,6 +133,24 @@ func (l *Lab) WaitRelease(ctx context.Context) error {
 		}
 		return len(pods.Items) > 0 && len(missing) == 0, fmt.Sprintf("%d pods, not ready: %s", len(pods.Items), strings.Join(missing, "; "))
 	})
+}
+
+// podLogs is where kubelet keeps the logs of containers, in a machine's directory.
+const podLogs = machine.VarDir + "/log/pods"
+
+// containerLog returns the newest log of a container of the chart's pods, or nothing. dir is the machine's directory.
+func containerLog(dir, container string) string {
+	files, err := filepath.Glob(filepath.Join(dir, podLogs, plan.ReleaseNamespace+"_*", container, "*.log"))
+	if err != nil {
+		return ""
+	}
+	newest, when := "", time.Time{}
+	for _, f := range files {
+		if st, err := os.Stat(f); err == nil && st.ModTime().After(when) {
+			newest, when = f, st.ModTime()
+		}
+	}
+	return newest
 }
 
 // notReady says why a pod is not ready, or nothing.

@@ -190,9 +190,16 @@ func (l *Lab) Path(name, path string) (string, error) {
 	return filepath.Join("/proc", fmt.Sprint(pid), "root", path), nil
 }
 
-// LogFile returns the path of a component's log on the host.
+// LogFile returns the path of a component's log on the host. With plan.InstallHelm the project's containers are components, too,
+// by their names.
 func (l *Lab) LogFile(name, component string) string {
-	return filepath.Join(l.cfg.MachineDir(name), machine.LogDir, component+".log")
+	file := filepath.Join(l.cfg.MachineDir(name), machine.LogDir, component+".log")
+	if _, err := os.Stat(file); err != nil && l.cfg.Install == plan.InstallHelm {
+		if pod := containerLog(l.cfg.MachineDir(name), component); pod != "" {
+			return pod
+		}
+	}
+	return file
 }
 
 // netnsPath returns the path of a machine's network namespace.

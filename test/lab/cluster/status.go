@@ -139,6 +139,14 @@ func (l *Lab) listNodes(ctx context.Context) (*corev1.NodeList, error) {
 
 // versions asks the programs, not the packages: with another root they differ.
 func (l *Lab) versions(ctx context.Context) (ovs, ovn string) {
+	if l.cfg.Install == plan.InstallHelm {
+		out, err := l.Exec(ctx, plan.ControlPlane, "ovn-nbctl", "--version") // in a pod
+		if err != nil {
+			return "", ""
+		}
+		_, library, _ := strings.Cut(out, "\n")
+		return lastWordOfFirstLine(library), lastWordOfFirstLine(out)
+	}
 	for _, name := range slices.Concat(l.Nodes(), []string{plan.ControlPlane}) {
 		if _, err := l.PID(name); err != nil {
 			continue

@@ -50,6 +50,9 @@ func (c *Config) Files(name, machineID string) []File {
 	if c.OVNRoot != "" && name != Outside {
 		files = append(files, c.wrappers()...)
 	}
+	if c.Install == InstallHelm && name == ControlPlane {
+		files = append(files, c.podCommands()...)
+	}
 	if name == ControlPlane || name == Outside {
 		return files
 	}

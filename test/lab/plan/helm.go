@@ -79,6 +79,20 @@ func (c *Config) Values() (map[string]any, error) {
 	}, nil
 }
 
+// podCommands are the programs of OVN that people type on the control plane's machine; they run in the pods that have the databases.
+func (c *Config) podCommands() []File {
+	database := "ovnkube-db-0 --container nb-ovsdb -- env OVN_NB_DB=" + c.local("nb") + " OVN_SB_DB=" + c.local("sb")
+	var out []File
+	for name, where := range map[string]string{
+		"ovn-nbctl": database, "ovn-sbctl": database, "ovn-trace": database, "ovn-detrace": database,
+		"ovn-appctl": "deployment/ovnkube-master --container ovn-northd --",
+	} {
+		out = append(out, File{Path: "opt/ovnlab/wrap/" + name, Mode: 0o755,
+			Content: fmt.Sprintf("#!/bin/sh\nexec kubectl --namespace %s exec --stdin %s %s \"$@\"\n", ReleaseNamespace, where, name)})
+	}
+	return out
+}
+
 // list is how YAML's lists look to Helm.
 func list(in []string) []any {
 	out := make([]any, 0, len(in))
