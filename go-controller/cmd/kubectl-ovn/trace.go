@@ -16,7 +16,7 @@ const exitLost = 2
 
 func newTrace(g *globals) *cobra.Command {
 	var protocol, via string
-	var ipv6 bool
+	var ipv6, ofproto bool
 	cmd := &cobra.Command{
 		Use:   "trace SRC DST[:PORT]",
 		Short: "Why one end can or cannot reach another: network policies, OVN's way, and what decides",
@@ -37,13 +37,14 @@ is followed. Exit code 2 says that packets do not arrive, 1 that it cannot be to
 	cmd.Flags().StringVar(&protocol, "protocol", "tcp", "tcp, udp or sctp")
 	cmd.Flags().BoolVarP(&ipv6, "ipv6", "6", false, "take the IPv6 addresses of what is named")
 	cmd.Flags().StringVar(&via, "via", "", "node by which packets from outside come in (default: that of the destination)")
+	cmd.Flags().BoolVar(&ofproto, "ofproto", true, "also ask the Open vSwitch of the node where the packet begins what its flows do")
 	complete(cmd, "protocol", "tcp", "udp", "sctp")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		printer, err := g.printer(cmd)
 		if err != nil {
 			return err
 		}
-		o := trace.Options{Namespace: g.defaultNamespace(), Protocol: corev1.Protocol(strings.ToUpper(protocol)), IPv6: ipv6, Via: via}
+		o := trace.Options{Namespace: g.defaultNamespace(), Protocol: corev1.Protocol(strings.ToUpper(protocol)), IPv6: ipv6, Via: via, NoFlows: !ofproto}
 		switch o.Protocol {
 		case corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP:
 		default:

@@ -33,6 +33,15 @@ func (r *Report) Write(p *output.Printer) error {
 		for _, step := range c.Path {
 			line("    %s", step)
 		}
+		if len(c.Flows) > 0 {
+			line("  the node's flows")
+		}
+		for _, f := range c.Flows {
+			line("    %s", f)
+		}
+		if c.FlowsUnknown != "" {
+			line("  the node's flows cannot be asked for: %s", c.FlowsUnknown)
+		}
 		if len(r.Connections) > 1 {
 			line("  %s", c.Verdict)
 		}

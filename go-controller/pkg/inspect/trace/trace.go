@@ -32,6 +32,8 @@ type Options struct {
 	IPv6 bool
 	// Via is the node by which packets from outside come in; empty means that of the destination.
 	Via string
+	// NoFlows leaves out what the flows of the node do where the packet begins.
+	NoFlows bool
 }
 
 // Report is the answer.
@@ -59,11 +61,14 @@ type Connection struct {
 	Allowed bool     `json:"allowed"`
 	Why     []string `json:"why"`
 	// Fate is what OVN does: delivered, leaves (by the external bridge), dropped, rejected; Path how.
-	Fate    string   `json:"fate"`
-	Path    []string `json:"path"`
-	Arrives bool     `json:"arrives"`
-	Unknown bool     `json:"unknown,omitempty"`
-	Verdict string   `json:"verdict"`
+	Fate string   `json:"fate"`
+	Path []string `json:"path"`
+	// Flows is what the Open vSwitch of the node does where the packet begins, as far as that node; FlowsUnknown why it cannot be told.
+	Flows        []string `json:"flows,omitempty"`
+	FlowsUnknown string   `json:"flowsUnknown,omitempty"`
+	Arrives      bool     `json:"arrives"`
+	Unknown      bool     `json:"unknown,omitempty"`
+	Verdict      string   `json:"verdict"`
 }
 
 type tracer struct {
@@ -223,6 +228,10 @@ func (t *tracer) connection(ctx context.Context, l leg) (*Connection, error) {
 		return nil, err
 	}
 	c.Fate, c.Path = s.fate, s.path
+	var unknown error
+	if c.Flows, unknown = t.ofproto(ctx, p, from); unknown != nil {
+		c.FlowsUnknown = unknown.Error()
+	}
 	t.judge(c, s, wanted, flow, end)
 	return c, nil
 }

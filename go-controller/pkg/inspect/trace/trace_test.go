@@ -48,7 +48,7 @@ func options(t *testing.T, a *inspecttest.Access) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Objects: &inspect.Objects{}, NB: nb, Access: a, Namespace: "shop", Protocol: corev1.ProtocolTCP}
+	o := Options{Objects: &inspect.Objects{}, NB: nb, Access: a, Namespace: "shop", Protocol: corev1.ProtocolTCP, NoFlows: true}
 	inspecttest.Objects(t, o.Objects)
 	return o
 }
