@@ -68,7 +68,7 @@ func parseFlows(text string) *flows {
 			now.datapath, now.replaced = m[1], replaced
 			out.rounds = append(out.rounds, *now)
 			now, replaced = &round{}, ""
-		} else if n := len(now.steps); n > 0 && strings.HasPrefix(line, " ") && !(miss && strings.TrimSpace(line) == "drop") {
+		} else if n := len(now.steps); n > 0 && strings.HasPrefix(line, " ") && (!miss || strings.TrimSpace(line) != "drop") {
 			now.steps[n-1].actions = append(now.steps[n-1].actions, strings.TrimSpace(line))
 		}
 	}
