@@ -66,6 +66,9 @@ func testKubectlOVN(e *env) {
 	k.explains()
 	k.plans()
 	k.inPods(near)
+	k.captures(near)
+	k.bundles(near)
+	k.checks()
 	k.status(far)
 }
 
