@@ -61,7 +61,15 @@ func (k kubectlOVN) checks() {
 	if len(list.Items) != 0 {
 		k.Errorf("%d namespaces are left by check", len(list.Items))
 	}
-	if out, code := k.run("check", "preflight"); code != 0 || !strings.Contains(out, "nodes' kernels") {
+	var pods []string
+	for _, is4 := range k.families() {
+		if is4 {
+			pods = append(pods, "10.128.0.0/14")
+		} else {
+			pods = append(pods, "fd01::/48")
+		}
+	}
+	if out, code := k.run("check", "preflight", "--cluster-subnets", strings.Join(pods, ",")); code != 0 || !strings.Contains(out, "nodes' kernels") {
 		k.Errorf("preflight: exit code %d:\n%s", code, out)
 	}
 }
@@ -74,7 +82,7 @@ func (k kubectlOVN) captures(node string) {
 		args []string
 		want string
 	}{
-		{[]string{"-c", "2", "tcp", "port", "5000"}, to.Addr().String() + ".5000: Flags [S]"},
+		{[]string{"-c", "2", "tcp", "port", "5000"}, " > " + to.Addr().String() + ".5000: Flags ["},
 		{[]string{"-c", "2", "-w", "-", "tcp", "port", "5000"}, "\xd4\xc3\xb2\xa1"}, // of pcap-savefile(5), on little-endian machines
 	} {
 		ctx, cancel := context.WithCancel(k.ctx)
