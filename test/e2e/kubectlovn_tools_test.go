@@ -116,7 +116,9 @@ func (k kubectlOVN) bundles(node string) {
 	k.Helper()
 	_, err := k.client.CoreV1().ConfigMaps(names.Namespace).Create(k.ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "planted"}, Data: map[string]string{"kubeconfig": "token: " + planted}}, metav1.CreateOptions{})
 	k.must(err)
-	defer func() { k.must(k.client.CoreV1().ConfigMaps(names.Namespace).Delete(k.ctx, "planted", metav1.DeleteOptions{})) }()
+	defer func() {
+		k.must(k.client.CoreV1().ConfigMaps(names.Namespace).Delete(k.ctx, "planted", metav1.DeleteOptions{}))
+	}()
 	_, err = k.client.CoreV1().Secrets(k.ns).Create(k.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "planted"}, StringData: map[string]string{"x": planted}}, metav1.CreateOptions{})
 	k.must(err)
 	k.create(newPod(k.ns, "planted", onNode(node), pausing, func(p *corev1.Pod) {

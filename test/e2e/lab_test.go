@@ -43,6 +43,7 @@ type lab struct {
 	seen   *mirror
 	// expected counts the ends of components that the tests have caused, by machine/component.
 	expected map[string]int
+	failures *failures
 }
 
 // labOptions differ from the usual lab.
@@ -61,6 +62,8 @@ func bringUp(t *testing.T, family plan.Family, o labOptions) *lab {
 	t.Helper()
 	ctx := run.context(t)
 	name := run.prefix + map[plan.Family]string{plan.IPv4: "4", plan.IPv6: "6", plan.Dual: "d"}[family] + o.suffix
+	failures := &failures{}
+	t.Cleanup(func() { failures.print(t) }) // The last of all: the log of a lab is long.
 	began := time.Now()
 	l, reused, err := openOrUp(ctx, name, family, o)
 	if !run.keep {
@@ -81,7 +84,7 @@ func bringUp(t *testing.T, family plan.Family, o labOptions) *lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(seen.stop)
-	return &lab{Lab: l, client: client, seen: seen, expected: map[string]int{}}
+	return &lab{Lab: l, client: client, seen: seen, expected: map[string]int{}, failures: failures}
 }
 
 func openOrUp(ctx context.Context, name string, family plan.Family, o labOptions) (l *cluster.Lab, reused bool, err error) {
