@@ -119,18 +119,12 @@ func (a answered) String() string {
 // askMany waits until the first request is answered, then sends n, none of which may fail.
 func (e *env) askMany(from traffic.Place, proto string, at netip.AddrPort, n int) answered {
 	e.Helper()
-	began := time.Now()
-	for try := 1; ; try++ {
-		_, err := askName(e.ctx, from, proto, at)
-		if err == nil {
-			break
+	e.settled(func() error {
+		if _, err := askName(e.ctx, from, proto, at); err != nil {
+			return fmt.Errorf("%s gets no answer at %s over %s: %w", from, at, proto, err)
 		}
-		if time.Since(began) > patience || e.ctx.Err() != nil {
-			e.Errorf("%s gets no answer at %s over %s: %v", from, at, proto, err)
-			return nil
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+		return nil
+	})
 	out, failed := e.askAtOnce(from, proto, at, n)
 	if few := max(1, n/5); len(failed) > 0 && len(failed) <= few && e.mayForget(proto) {
 		e.measured("%s → %s over %s: %d of %d: %v; once more", from, at, proto, len(failed), n, failed[0])
@@ -181,9 +175,6 @@ func (e *env) mayForget(proto string) bool { return proto == tcp && e.keepsFlows
 func (e *env) mustSpread(from traffic.Place, proto string, at netip.AddrPort, backends ...string) {
 	e.Helper()
 	got := e.askMany(from, proto, at, enough)
-	if got == nil {
-		return
-	}
 	slices.Sort(backends)
 	if who := slices.Sorted(maps.Keys(got)); !slices.Equal(who, backends) {
 		e.Errorf("%s → %s over %s was answered by %s, want each of %v", from, at, proto, got, backends)
