@@ -12,7 +12,8 @@ export GOFLAGS ?= -buildvcs=false
 
 # Go's own stamp is off: it would have every change of the checkout build all anew, and needs git's consent. So the linker says which revision it is.
 REVISION := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
-VERSION ?=
+# A release's own, also the image's tag.
+VERSION ?= dev
 TELEMETRY := github.com/ovnkube/ovnkube/go-controller/pkg/telemetry
 GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X $(TELEMETRY).revision=$(REVISION) -X $(TELEMETRY).version=$(VERSION)"
 OVNLAB := $(BIN)/ovnlab
@@ -24,9 +25,6 @@ INTEGRATION_FLAGS := -race -tags integration -p 1 -timeout 20m
 # What docs/conformance.md shows; it has the reasons for what is left out.
 FOCUS ?= \[sig-network\]
 SKIP ?= SCTPConnectivity|SCTP HostPort|SCTP service|Netpol|NetworkPolicy|LoadBalancer\]|Provider:GCE|[Kk]ube-?[Pp]roxy|Internet connection|PTR lookup|Disruptive|Feature:Networking-Performance|PerformanceDNS$(if $(filter dual,$(IP_FAMILY)),,|IPv6DualStack)
-
-# The image's tag: a release's own, or that of builds for labs.
-VERSION ?= dev
 
 .PHONY: help build image demo test unit integration e2e bench bench-scale lint generate docs lab-up lab-down conformance packages lab-tools clean
 
