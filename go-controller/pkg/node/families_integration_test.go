@@ -34,14 +34,12 @@ func TestIPv6OnlyNode(t *testing.T) {
 		api.Annotate(names.NodeSubnetsAnnotation, `{"default":["fd01:0:0:1::/64"]}`)
 		waitReady(t, agent)
 		for _, check := range []func() error{
-			contains("ping -c 1 -W 2 fd01:0:0:1::1", "1 received"),
-			contains("ip netns exec peer ping -c 1 -W 2 fd00:172:18::b", "1 received"),
+			contains("ping -c 1 -W 1 fd01:0:0:1::1", "1 received"),
+			contains("ip netns exec peer ping -c 1 -W 1 fd00:172:18::b", "1 received"),
 			contains("ovs-vsctl get Open_vSwitch . external_ids:ovn-encap-ip", "fd00:172:18::b"),
 			contains("ip -6 route", "default via fd00:172:18::1 dev br-ex"),
 		} {
-			if err := check(); err != nil {
-				t.Error(err)
-			}
+			nodetest.Eventually(t, repairLimit, check) // OVN may lose the first packet to a neighbour it has not met.
 		}
 		agent.stop(t)
 	})
