@@ -26,7 +26,7 @@ INTEGRATION_FLAGS := -race -tags integration -p 1 -timeout 20m
 FOCUS ?= \[sig-network\]
 SKIP ?= SCTPConnectivity|SCTP HostPort|SCTP service|Netpol|NetworkPolicy|LoadBalancer\]|Provider:GCE|[Kk]ube-?[Pp]roxy|Internet connection|PTR lookup|Disruptive|Feature:Networking-Performance|PerformanceDNS$(if $(filter dual,$(IP_FAMILY)),,|IPv6DualStack)
 
-.PHONY: help build image demo test unit integration e2e bench bench-scale lint generate docs lab-up lab-down conformance packages lab-tools clean
+.PHONY: help build image demo test unit integration e2e faults bench bench-scale lint generate docs manifests lab-up lab-down conformance packages lab-tools clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -12,7 +12,7 @@ const (
 func KnownReasons() Reasons {
 	return Reasons{
 		LeftOut: []Reason{
-			{regexp.MustCompile(`SCTPConnectivity|SCTP HostPort|SCTP service`), "SCTP: the kernels of the machines that run the lab have none, and the suite's programs need its sockets"},
+			{regexp.MustCompile(`SCTPConnectivity|SCTP HostPort|SCTP service`), "SCTP: the kernels that the lab ran on have none, and the suite's programs need its sockets"},
 			{regexp.MustCompile(`Feature:LoadBalancer\]`), "A cloud provider gives load balancers their addresses; the lab has none"},
 			{regexp.MustCompile(`Provider:GCE`), "Google's cloud only"},
 			{regexp.MustCompile(`Feature:IPv6DualStack\]`), "Not run: they need nodes and services of both families"},
@@ -27,16 +27,15 @@ func KnownReasons() Reasons {
 			{regexp.MustCompile(`PTR lookup`), internet},
 			{
 				regexp.MustCompile(`NodePort and HealthCheckNodePort correctly`),
-				"One of its checks does not hold: with externalTrafficPolicy Local, what a node's own host sends to its own node port goes to an endpoint " +
-					"on another node with the address of the gateway router (100.64.0.0/16), not the node's, as source. An answer to the node's address " +
-					"would leave through the gateway of the endpoint's node, which knows nothing of the connection. The steps before it hold: health check ports, " +
-					"and the node port from another node with that node's address kept",
+				"One check does not hold: with externalTrafficPolicy Local, what a node's host sends to its own node port reaches an endpoint " +
+					"on another node from the gateway router's address (100.64.0.0/16), not the node's: an answer to that would leave by a gateway " +
+					"that knows nothing of the connection. Health check ports, and the port from other nodes, hold",
 			},
 			{
 				regexp.MustCompile(`large requests: udp|endpoints using hostNetwork`),
-				"2,000 bytes in one datagram to a service arrive as fragments. In the userspace datapath of Open vSwitch fragments have no ports for a " +
-					"load balancer to match (connection tracking hands them on one by one, whatever the version of OVN); the kernel's datapath, which these machines lack, puts them " +
-					"together first. All other steps of these specs hold, and fragments between pods arrive",
+				"2,000 bytes in one datagram to a service arrive as fragments, which in Open vSwitch's userspace datapath have no ports for a load " +
+					"balancer to match, whatever the version of OVN; the kernel's datapath puts them together first. All other steps hold, and " +
+					"fragments between pods arrive",
 			},
 		},
 	}

@@ -14,9 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loadWorthTelling is an average at which figures are not those of an idle machine.
-const loadWorthTelling = 0.5
-
 // versionTimeout is for a program that says its version.
 const versionTimeout = 10 * time.Second
 
@@ -26,7 +23,8 @@ type Machine struct {
 	// CPU is the processor's name.
 	CPU string `json:"cpu"`
 	// Memory is in bytes.
-	Memory int64  `json:"memory"`
+	Memory int64 `json:"memory"`
+	// Kernel is its release, of which people are told the first two numbers.
 	Kernel string `json:"kernel"`
 	// OVN and OVS are versions.
 	OVN string `json:"ovn"`
@@ -44,10 +42,7 @@ func (m Machine) String() string {
 	parts := []string{
 		fmt.Sprintf("%d cores (%s)", m.Cores, m.CPU),
 		fmt.Sprintf("%.0f GiB memory", float64(m.Memory)/(1<<30)),
-		"Linux " + m.Kernel,
-	}
-	if m.Load >= loadWorthTelling {
-		parts = append(parts, fmt.Sprintf("load %.1f before", m.Load))
+		"Linux " + minor(m.Kernel),
 	}
 	for _, v := range []struct{ name, version string }{{"OVN", m.OVN}, {"OVS", m.OVS}, {"Kubernetes", m.Kubernetes}, {"revision", m.Revision}} {
 		if v.version != "" {
@@ -55,6 +50,12 @@ func (m Machine) String() string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// minor returns the first two numbers of a release: what comes behind says who has built the kernel.
+func minor(release string) string {
+	numbers := strings.SplitN(release, ".", 3)
+	return strings.Join(numbers[:min(2, len(numbers))], ".")
 }
 
 // ThisMachine asks the kernel and the installed programs. What cannot be found out stays empty.

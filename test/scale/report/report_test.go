@@ -79,7 +79,7 @@ func TestTargets(t *testing.T) {
 func sample() *Result {
 	r := &Result{
 		ID: "small", Title: "Small", Time: time.Date(2030, 1, 2, 3, 4, 0, 0, time.UTC),
-		Machine: Machine{Cores: 2, CPU: "X", Memory: 8 << 30, Kernel: "6.1", OVN: "23.03.1"},
+		Machine: Machine{Cores: 2, CPU: "X", Memory: 8 << 30, Kernel: "6.1.0-44-amd64", Load: 3, OVN: "23.03.1"},
 	}
 	r.Add("transactions", 3, Count).AtMost(100).Ref("2,021")
 	r.Add("rate", 1500, PerSecond)
