@@ -279,17 +279,19 @@ func (l *Lab) artifacts(ctx context.Context, o Options, p *progress) (image.Stor
 		}
 		archives = append(archives, conf)
 	}
-	ensure := image.EnsureStore
 	if l.cfg.Install == plan.InstallHelm {
 		product, err := l.productImage(ctx, ao, o)
 		if err != nil {
 			return image.Store{}, err
 		}
-		archives, ensure = append(archives, product), image.EnsureProductStore
+		archives = append(archives, product)
 	}
-	store, err := ensure(ctx, ao, set, archives...)
+	store, err := image.EnsureStore(ctx, ao, set, archives...)
+	if err != nil {
+		return image.Store{}, err
+	}
 	l.cfg.ImageStore = store.Dir
-	return store, err
+	return store, PruneImages(ao)
 }
 
 func (l *Lab) prepareAll(store image.Store) error {

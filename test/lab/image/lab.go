@@ -196,12 +196,12 @@ func ensure(o artifact.Options, name string, images []Image) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("images of %s: %w", name, err)
 	}
-	dir := filepath.Join(cache, "images")
+	dir := filepath.Join(cache, imagesFolder)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("images of %s: %w", name, err)
 	}
 	file := filepath.Join(dir, name+"-"+key+".tar")
-	if _, err := os.Stat(file); err == nil {
+	if use(file) {
 		return file, nil
 	}
 	event, start := artifact.Event{Name: "images " + name}, time.Now()

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -33,11 +32,7 @@ func Product(ctx context.Context, o artifact.Options, binDir, tag string) (strin
 	if err != nil {
 		return "", err
 	}
-	file, err := ensure(o, productArchive, []Image{im})
-	if err != nil {
-		return "", err
-	}
-	return file, prune(filepath.Dir(file), productArchive+"-", file)
+	return ensure(o, productArchive, []Image{im})
 }
 
 func productImage(root, binDir, tag string) (Image, error) {
@@ -56,38 +51,6 @@ func productImage(root, binDir, tag string) (Image, error) {
 	return Image{Names: []string{images.Repository + ":" + tag}, Layers: []Layer{debian, own}, Cmd: []string{"/usr/bin/ovnkube", "--help"},
 		Labels: map[string]string{v1.AnnotationTitle: "ovnkube", v1.AnnotationVersion: tag,
 			v1.AnnotationSource: "https://github.com/ovnkube/ovnkube", v1.AnnotationLicenses: "Apache-2.0"}}, nil
-}
-
-// pruneAge is how old an archive or store of an earlier build is that nobody can be about to use.
-const pruneAge = time.Hour
-
-// prune removes what earlier builds have left in dir under names that start with prefix, and marks what is kept as used now. Nodes
-// are not concerned: what they have of a store are links of their own.
-func prune(dir, prefix, keep string) error {
-	if err := os.Chtimes(keep, time.Time{}, time.Now()); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if !strings.HasPrefix(e.Name(), prefix) || path == keep {
-			continue
-		}
-		info, err := e.Info()
-		if errors.Is(err, os.ErrNotExist) || (err == nil && time.Since(info.ModTime()) < pruneAge) {
-			continue
-		}
-		if err == nil {
-			err = os.RemoveAll(path)
-		}
-		if err != nil {
-			return fmt.Errorf("remove what an earlier build made: %w", err)
-		}
-	}
-	return nil
 }
 
 // Names returns the full names, with tags, of the images in an archive of the OCI image layout, which "docker save" writes too.

@@ -29,29 +29,13 @@ type Store struct {
 // by the set's containerd for its overlayfs snapshotter. It is made once, by root,
 // and reused while archives and containerd stay the same.
 func EnsureStore(ctx context.Context, o artifact.Options, set artifact.Set, archives ...string) (Store, error) {
-	return ensureStore(ctx, o, set, "store-", archives)
-}
-
-// EnsureProductStore is EnsureStore for archives that change with every build of the
-// project: stores of earlier builds are removed.
-func EnsureProductStore(ctx context.Context, o artifact.Options, set artifact.Set, archives ...string) (Store, error) {
-	const prefix = "product-store-"
-	store, err := ensureStore(ctx, o, set, prefix, archives)
-	if err != nil {
-		return Store{}, err
-	}
-	return store, prune(filepath.Dir(store.Dir), prefix, store.Dir)
-}
-
-// ensureStore is EnsureStore for a store whose name starts with prefix.
-func ensureStore(ctx context.Context, o artifact.Options, set artifact.Set, prefix string, archives []string) (Store, error) {
 	cache, err := o.CacheDir()
 	if err != nil {
 		return Store{}, err
 	}
 	key := sha256.Sum256([]byte(strings.Join(append([]string{set.Path("containerd"), storeConfig}, archives...), "\x00")))
-	store := Store{Dir: filepath.Join(cache, "images", prefix+hex.EncodeToString(key[:])[:16])}
-	if _, err := os.Stat(store.Dir); err == nil {
+	store := Store{Dir: filepath.Join(cache, imagesFolder, storePrefix+hex.EncodeToString(key[:])[:16])}
+	if use(store.Dir) {
 		return store, nil
 	}
 	event, start := artifact.Event{Name: "image store"}, time.Now()

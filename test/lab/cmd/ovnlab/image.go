@@ -65,7 +65,7 @@ func buildImage(ctx context.Context, output, tag, binDir string) error {
 		return err
 	}
 	fmt.Printf("%s: %d MB, %v\n", output, size>>20, names)
-	return nil
+	return cluster.PruneImages(o)
 }
 
 // copyArchive copies an archive, which appears under its name only when it is complete, and returns its size in bytes.
