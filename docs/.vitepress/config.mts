@@ -35,14 +35,15 @@ function slug(heading: string): string {
   return heading.trim().toLowerCase().replace(/[^\p{L}\p{N}\p{M}_\- ]/gu, '').replaceAll(' ', '-')
 }
 
-// Pictures become part of the page, where the site's own colours reach them; a README.md is its folder's page, and what is
-// not documentation is read in the repository.
+// Our drawings become part of the page, where the site's own colours reach them; plots stay files of their own, black on white. A
+// README.md is its folder's page, and what is not documentation is read in the repository.
 function links(md: MarkdownRenderer): void {
   const image = md.renderer.rules.image!
   md.renderer.rules.image = (tokens, i, options, env, self) => {
     const source = tokens[i].attrGet('src') ?? ''
     if (!source.endsWith('.svg') || source.includes(':')) return image(tokens, i, options, env, self)
     const svg = readFileSync(resolve(dirname(env.path), source), 'utf8')
+    if (!svg.includes('class="drawing"')) return image(tokens, i, options, env, self)
     return `<span class="picture" v-pre>${svg.replace(/<style>[^]*?<\/style>/, '')}</span>`
   }
   md.renderer.rules.code_block = (tokens, i, options, env, self) => {
