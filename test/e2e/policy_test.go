@@ -245,7 +245,7 @@ func (c policyLab) churn() {
 		if i >= size {
 			c.deleteChurned(namespaces, i-size)
 		}
-		if i == rounds/2 {
+		if i == rounds/2 && c.Install() == plan.InstallProcess {
 			c.kill(plan.Master, plan.ControlPlane)
 		}
 		c.label("pods", c.ns, "web", fmt.Sprintf(`{"app":%q,"tier":%q}`, []string{"web", "db"}[r.IntN(2)], []string{"web", "db"}[r.IntN(2)]))
