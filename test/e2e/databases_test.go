@@ -92,7 +92,7 @@ func (e *env) report(what string, reports []traffic.Report, allowed time.Duratio
 	e.Helper()
 	for _, r := range reports {
 		e.measured("%s: %s", what, r)
-		if why := (victim{outage: allowed, errors: true}).judge(r, 0); why != "" {
+		if why := (victim{outage: allowed, errors: true}).judge(r, slowestWithin(reports)); why != "" {
 			e.Errorf("%s: %s: %s", what, why, r)
 		}
 	}

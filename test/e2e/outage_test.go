@@ -123,13 +123,16 @@ func (e *env) killWhileTalking(v victim, from, to traffic.Place, near, far strin
 	e.delete(names...)
 }
 
-const connectsProbe = "tcp connects"
+const (
+	tcpProbe      = "tcp "
+	connectsProbe = tcpProbe + "connects"
+)
 
-// slowestWithin is the slowest answer to what needs no connection first: so slow is the machine.
+// slowestWithin is the slowest answer to what nobody sends again: so slow is the machine.
 func slowestWithin(reports []traffic.Report) time.Duration {
 	var slowest time.Duration
 	for _, r := range reports {
-		if !strings.HasPrefix(r.Name, connectsProbe) {
+		if !strings.HasPrefix(r.Name, tcpProbe) {
 			slowest = max(slowest, r.Slowest)
 		}
 	}
@@ -137,7 +140,7 @@ func slowestWithin(reports []traffic.Report) time.Duration {
 }
 
 // judge says what is wrong with what a probe found, or "". A first packet is sent again after a second (RFC 6298, section 2); where the machine takes half of
-// that for an answer, a slow connection says nothing of lost packets.
+// that for an answer, a slow connection says nothing of lost packets. Nor does a time without answers that come later all the same.
 func (v victim) judge(r traffic.Report, machine time.Duration) string {
 	connects := strings.HasPrefix(r.Name, connectsProbe)
 	switch {
@@ -145,7 +148,7 @@ func (v victim) judge(r traffic.Report, machine time.Duration) string {
 		return "traffic was lost, and must not be"
 	case v.outage == 0 && connects && r.Slowest >= time.Second && machine < time.Second/2 && !v.errors:
 		return "the first packet of a connection was lost"
-	case v.outage > 0 && r.Outage > v.outage:
+	case v.outage > 0 && r.Outage > v.outage+machine:
 		return fmt.Sprintf("outage longer than %v", v.outage)
 	case v.outage > 0 && r.Err != nil && !connects:
 		return "the connection broke"
