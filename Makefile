@@ -26,7 +26,7 @@ INTEGRATION_FLAGS := -race -tags integration -p 1 -timeout 20m
 FOCUS ?= \[sig-network\]
 SKIP ?= SCTPConnectivity|SCTP HostPort|SCTP service|Netpol|NetworkPolicy|LoadBalancer\]|Provider:GCE|[Kk]ube-?[Pp]roxy|Internet connection|PTR lookup|Disruptive|Feature:Networking-Performance|PerformanceDNS$(if $(filter dual,$(IP_FAMILY)),,|IPv6DualStack)
 
-.PHONY: help build image demo test unit integration e2e faults bench bench-scale lint generate docs manifests lab-up lab-down conformance packages lab-tools clean
+.PHONY: help build image demo test unit integration e2e faults bench bench-scale lint generate docs docs-look manifests lab-up lab-down conformance packages lab-tools clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ generate: ## OVSDB models, from the schemas of the installed packages
 
 docs: ## the documentation as a site with search, into _output/site; needs npm
 	cd docs && npm install --no-save --no-audit --no-fund && npx vitepress build
+
+docs-look: docs ## opens each page of that site in Chromium, screenshots into _output/site-look: make docs-look [LINKS=1]; LINKS asks other sites, too
+	cd docs && node .vitepress/look/main.mjs $(if $(LINKS),--links)
 
 manifests: ## dist/manifests, rendered from the chart dist/helm/ovnkube
 	cd test && go test ./chart -run '^TestRendered$$' -update
