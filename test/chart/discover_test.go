@@ -9,6 +9,7 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/strvals"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -115,6 +116,7 @@ func TestDiscovery(t *testing.T) {
 	three := node("c", "10.0.0.3") + node("a", "10.0.0.1") + node("b", "10.0.0.2")
 	for _, c := range []struct {
 		name, objects string
+		set           []string
 		want          map[string]string // nil: refused
 		refusal       string
 	}{
@@ -126,13 +128,16 @@ func TestDiscovery(t *testing.T) {
 			want: map[string]string{"apiServer": "https://api.example.net:6443", "serviceCIDRs": "10.97.0.0/16", "databaseAddresses": "10.0.0.1"}},
 		{name: "an upgrade", objects: kept + clusterInfo + serviceCIDR + three,
 			want: map[string]string{"apiServer": "https://kept:6443", "serviceCIDRs": "10.98.0.0/16", "databaseAddresses": "10.0.0.1"}},
+		{name: "one grows to three", objects: kept + three, set: []string{"databases.addresses={10.0.0.1,10.0.0.3,10.0.0.2}"},
+			want: map[string]string{"apiServer": "https://kept:6443", "serviceCIDRs": "10.98.0.0/16", "databaseAddresses": "10.0.0.1,10.0.0.3,10.0.0.2"}},
+		{name: "one grows, but is not the first", objects: kept + three, set: []string{"databases.addresses={10.0.0.2,10.0.0.1,10.0.0.3}"}, refusal: "begin with 10.0.0.1"},
 		{name: "two control planes", objects: clusterInfo + serviceCIDR + node("a", "10.0.0.1") + node("b", "10.0.0.2"), refusal: "2 nodes (a, b)"},
 		{name: "a hidden control plane", objects: clusterInfo + serviceCIDR + worker, refusal: "databases.addresses"},
 		{name: "no networks", objects: clusterInfo + node("a", "10.0.0.1"), refusal: "network.serviceCIDRs"},
 		{name: "nothing", refusal: "k8s.apiServer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := settings(newCluster(t, c.objects))
+			got, err := settings(newCluster(t, c.objects), c.set...)
 			if c.refusal != "" {
 				if err == nil || !strings.Contains(err.Error(), c.refusal) {
 					t.Errorf("%v, want %q", err, c.refusal)
@@ -149,13 +154,19 @@ func TestDiscovery(t *testing.T) {
 	}
 }
 
-// settings are what the chart keeps of a cluster that it is installed in without values.
-func settings(c cluster) (map[string]string, error) {
+// settings are what the chart keeps of a cluster that it is installed in, with values as those of --set.
+func settings(c cluster, set ...string) (map[string]string, error) {
 	loaded, err := loader.Load(source)
 	if err != nil {
 		return nil, err
 	}
-	values, err := chartutil.ToRenderValues(loaded, nil, chartutil.ReleaseOptions{Name: "ovnkube", Namespace: names.Namespace, IsInstall: true}, nil)
+	given := map[string]any{}
+	for _, s := range set {
+		if err := strvals.ParseInto(s, given); err != nil {
+			return nil, err
+		}
+	}
+	values, err := chartutil.ToRenderValues(loaded, given, chartutil.ReleaseOptions{Name: "ovnkube", Namespace: names.Namespace, IsInstall: true}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -49,8 +49,9 @@ func answerOf(member netip.Addr, s ovsdb.ServerStatus, err error) answer {
 // one whose file is to be converted.
 //
 // A new cluster is made by the first member alone, and only when all others have answered that they have none: a first member that
-// lost its disk while others are away would make a second cluster, with which the first one's members never talk again. When a member
-// is named whose file is to be the content, it makes the cluster instead, and need not wait: the others may be lost for ever.
+// lost its disk while others are away would make a second cluster, with which the first one's members never talk again. Its content is
+// that of the first member's standalone file, if there is one. When a member is named whose file is to be the content, it makes the
+// cluster instead, and need not wait: the others may be lost for ever.
 func decide(c *Config, f File, answers []answer) (decision, error) {
 	switch {
 	case f.Exists:
@@ -69,13 +70,18 @@ func decide(c *Config, f File, answers []answer) (decision, error) {
 	case c.LocalAddress != c.Members[0] || c.ClusterID != "" || c.Convert.IsValid():
 		return decision{action: actionJoin, clusterID: c.ClusterID}, nil
 	}
+	return whenAllAnswer(answers, actionBootstrap), nil
+}
+
+// whenAllAnswer waits for the answers of all others before the action, which makes a cluster.
+func whenAllAnswer(answers []answer, do action) decision {
 	for _, a := range answers {
 		if a.err != nil {
 			return decision{action: actionWait, reason: fmt.Sprintf(
-				"a new cluster is made when all other members say that they have none; no answer from %s: %v", a.member, a.err)}, nil
+				"a new cluster is made when all other members say that they have none; no answer from %s: %v", a.member, a.err)}
 		}
 	}
-	return decision{action: actionBootstrap}, nil
+	return decision{action: do}
 }
 
 // clusterOf is the cluster that the others have; it is empty when none of those that answer has one.
@@ -134,14 +140,18 @@ func sameAddress(c *Config, f File) error {
 		c.Path(), f.LocalAddress, want, c.Kind.Short)
 }
 
-// decideConversion is for a standalone file of a member of a cluster.
+// decideConversion is for a standalone file of a member of a cluster. The first member's may become the content without being named:
+// all others have no cluster then, and no file that could have one, so nothing is lost. Two members with standalone files wait for each
+// other, or refuse: somebody must choose.
 func decideConversion(c *Config, answers []answer) (decision, error) {
 	aside := fmt.Sprintf("put it aside with \"ovnkube db reset %s\" and let the member join", c.Kind.Short)
+	named := c.Convert.IsValid()
 	switch {
-	case !c.Convert.IsValid():
-		return decision{}, fmt.Errorf("%s is standalone: give --convert-standalone=%s to make it the cluster's content, or %s", c.Path(), c.LocalAddress, aside)
-	case c.Convert != c.LocalAddress:
+	case named && c.Convert != c.LocalAddress:
 		return decision{}, fmt.Errorf("%s is standalone, but the file of %s is to be the cluster's content: %s", c.Path(), c.Convert, aside)
+	case !named && (c.LocalAddress != c.Members[0] || c.ClusterID != ""):
+		return decision{}, fmt.Errorf("%s is standalone: name %s first in --members (without --cluster-id), or give --convert-standalone=%[2]s, to make it the cluster's content, or %s",
+			c.Path(), c.LocalAddress, aside)
 	}
 	cluster, err := clusterOf(c, answers)
 	switch {
@@ -149,6 +159,8 @@ func decideConversion(c *Config, answers []answer) (decision, error) {
 		return decision{}, err
 	case cluster != "":
 		return decision{}, fmt.Errorf("%s is standalone, and other members have cluster %s already: %s", c.Path(), cluster, aside)
+	case named:
+		return decision{action: actionConvert}, nil
 	}
-	return decision{action: actionConvert}, nil
+	return whenAllAnswer(answers, actionConvert), nil
 }

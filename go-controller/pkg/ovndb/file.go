@@ -99,7 +99,9 @@ func create(ctx context.Context, c *Config, d decision) error {
 	case actionBootstrap:
 		_, err = tool(ctx, timer, "create-cluster", next, c.schema(), local)
 	case actionConvert:
-		_, err = tool(ctx, timer, "create-cluster", next, c.Path(), local)
+		if err = forgetListener(ctx, c); err == nil {
+			_, err = tool(ctx, timer, "create-cluster", next, c.Path(), local)
+		}
 	case actionJoin:
 		args := []string{"join-cluster", next, c.Kind.Database, local}
 		if d.clusterID != "" {

@@ -94,7 +94,7 @@ func (m *Member) prepare(ctx context.Context) error {
 			return err
 		}
 		var answers []answer
-		if !f.Exists || !f.Clustered && m.config.Convert.IsValid() {
+		if !f.Exists || !f.Clustered && m.config.Clustered() {
 			answers = m.askOthers(ctx)
 		}
 		d, err := decide(&m.config, f, answers)
