@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/yaml"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
@@ -153,6 +154,27 @@ func TestVolumes(t *testing.T) {
 			if diff := cmp.Diff(slices.Sorted(maps.Keys(volumes)), slices.Sorted(maps.Keys(mounted))); diff != "" {
 				t.Errorf("%s: %s (-volumes +mounts):\n%s", name, w.name, diff)
 			}
+		}
+	}
+}
+
+// Prometheus' operator selects its objects by labels that people choose; without, they have none.
+func TestMonitoringLabels(t *testing.T) {
+	for want, set := range map[string][]string{"": nil, "kube-prometheus-stack": {"monitoring.labels.release=kube-prometheus-stack"}} {
+		found := map[string]int{}
+		text := mustRender(t, slices.Concat(placeholders(), []string{"monitoring.podMonitors=true", "monitoring.rules=true"}, set)...)
+		for document := range strings.SplitSeq(documents(text, "monitoring"), "\n---\n") {
+			var object metav1.PartialObjectMetadata
+			if err := yaml.Unmarshal([]byte(document), &object); err != nil {
+				t.Fatal(err)
+			}
+			found[object.Kind]++
+			if object.Labels["release"] != want || object.Namespace != names.Namespace {
+				t.Errorf("%s %s has labels %v, want release=%q", object.Kind, object.Name, object.Labels, want)
+			}
+		}
+		if diff := cmp.Diff(map[string]int{"PodMonitor": 3, "PrometheusRule": 1}, found); diff != "" {
+			t.Errorf("objects (-want +got):\n%s", diff)
 		}
 	}
 }

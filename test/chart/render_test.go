@@ -38,7 +38,7 @@ func large() []string {
 		"databases.addresses={fd00:10::1,fd00:10::2,fd00:10::3}", "network.noSNATCIDRs={192.0.2.0/24,2001:db8::/32}", "network.gatewayMode=local",
 		"node.gatewayInterface=eth1", "node.gatewayNextHops={192.0.2.1,fd00:10::fe}", "node.netfilter=iptables", "node.monitorAll=false",
 		"node.extraArgs={--encap-ip=192.0.2.9}", "master.extraArgs={--acl-logging-rate-limit=5}", "ovs.image=example.net/ovs:3.5", "ovs.datapathType=system",
-		"image.tag=v9", "image.pullSecrets={registry}", "monitoring.podMonitors=true", "monitoring.rules=true",
+		"image.tag=v9", "image.pullSecrets={registry}", "monitoring.podMonitors=true", "monitoring.rules=true", "monitoring.labels.release=prometheus",
 	}
 }
 

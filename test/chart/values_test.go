@@ -39,6 +39,7 @@ func TestRefusedValues(t *testing.T) {
 		{[]string{"databases.electionTimer=2"}, "databases.electionTimer"},
 		{[]string{"node.netfilter=ipvs"}, "node.netfilter"},
 		{[]string{"node.extraArgs={-v}"}, "node.extraArgs.0"},
+		{[]string{"monitoring.labels.release=true"}, "monitoring.labels.release"},
 		{[]string{"ovs.datapathType=dpdk"}, "ovs.datapathType"},
 	} {
 		_, err := render(names.Namespace, append(placeholders(), c.settings...)...)
@@ -70,7 +71,7 @@ func keys(prefix string, value any, free func(string) bool) []string {
 // The schema knows the values that there are, and no others.
 func TestSchemaKnowsValues(t *testing.T) {
 	free := func(path string) bool {
-		return strings.HasSuffix(path, "resources") || strings.HasSuffix(path, "odeSelector")
+		return strings.HasSuffix(path, "resources") || strings.HasSuffix(path, "odeSelector") || path == "monitoring.labels"
 	}
 	var values map[string]any
 	read(t, "values.yaml", &values)

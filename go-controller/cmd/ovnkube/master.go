@@ -38,6 +38,7 @@ func newMasterCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		registerNorthd(registry)
 		registerCertificates(registry, "ovnkube_master", func() []string { return masterCertificates(cfg) })
 		server := &health.Server{Address: cfg.MetricsBindAddress, Metrics: registry, Live: m.Live, Ready: m.Ready}
 		return run(cmd.Context(), server, health.Debug{Socket: cfg.DebugSocket}, func(ctx context.Context) error {

@@ -110,6 +110,8 @@ func all(t *testing.T) map[string]*primed {
 	if err := os.WriteFile(certificate, []byte(testCertificate), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	registerNorthd(out["master"])
+	registerController(out["node"])
 	registerCertificates(out["master"], "ovnkube_master", func() []string { return []string{certificate} })
 	registerCertificates(out["node"], "ovnkube_node", func() []string { return []string{certificate} })
 	return out

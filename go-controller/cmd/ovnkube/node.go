@@ -41,6 +41,7 @@ func newNodeCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		registerController(registry)
 		registerCertificates(registry, "ovnkube_node", func() []string {
 			files, _ := cfg.SouthboundTLS()
 			return []string{files.Certificate, files.CACertificate}

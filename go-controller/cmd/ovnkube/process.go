@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/health"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/ovndb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/telemetry"
 )
 
@@ -41,6 +43,30 @@ func registerProcess(r prometheus.Registerer) {
 
 func registerCertificates(r prometheus.Registerer, prefix string, files func() []string) {
 	r.MustRegister(telemetry.Certificates(prefix, files))
+}
+
+// registerNorthd registers the gauge of the ovn-northd beside a master.
+func registerNorthd(r prometheus.Registerer) {
+	r.MustRegister(telemetry.Program(telemetry.ProgramOptions{
+		Metric: "ovnkube_master_ovn_northd",
+		Help:   "Whether the ovn-northd beside this master runs (1) or not (0), and whether it is the active one: of several one is.",
+		State:  "active", InState: func(answer string) bool { return strings.TrimSpace(answer) == "Status: active" },
+		Ask: func(ctx context.Context) (string, error) {
+			return ovndb.AskProgram(ctx, ovndb.DefaultRunDir, "ovn-northd", "status")
+		},
+	}))
+}
+
+// registerController registers the gauge of a node's ovn-controller.
+func registerController(r prometheus.Registerer) {
+	r.MustRegister(telemetry.Program(telemetry.ProgramOptions{
+		Metric: "ovnkube_node_ovn_controller",
+		Help:   "Whether the node's ovn-controller runs (1) or not (0), and whether it is connected to the southbound database.",
+		State:  "connected", InState: func(answer string) bool { return strings.TrimSpace(answer) == "connected" },
+		Ask: func(ctx context.Context) (string, error) {
+			return ovndb.AskProgram(ctx, ovndb.DefaultRunDir, "ovn-controller", "connection-status")
+		},
+	}))
 }
 
 // run runs the health server beside the process proper; the end of either ends both. debug may be its zero value.

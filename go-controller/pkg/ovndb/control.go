@@ -1,11 +1,14 @@
 package ovndb
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 
 	"github.com/ovn-org/libovsdb/ovsdb/serverdb"
 
@@ -41,6 +44,16 @@ func Command(ctx context.Context, socket, method string, params ...string) (stri
 		return "", nil
 	}
 	return *reply.Result, nil
+}
+
+// AskProgram sends a command to a program of OVN on this host, such as ovn-northd, which has its control socket and the file with its process
+// id in dir, where they are by default: ovn-appctl(8), "--target".
+func AskProgram(ctx context.Context, dir, program, method string) (string, error) {
+	pid, err := os.ReadFile(filepath.Join(dir, program+".pid"))
+	if err != nil {
+		return "", fmt.Errorf("%s does not run: %w", program, err)
+	}
+	return Command(ctx, filepath.Join(dir, fmt.Sprintf("%s.%s.ctl", program, bytes.TrimSpace(pid))), method)
 }
 
 // ReadStatus asks the member behind a control socket for its status.

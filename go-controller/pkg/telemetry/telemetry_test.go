@@ -1,11 +1,13 @@
 package telemetry
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -87,5 +89,26 @@ ovnkube_test_ovsdb_requests_unanswered_total{database="OVN_Northbound",method="t
 	}
 	if n := testutil.CollectAndCount(m.duration); n != 1 {
 		t.Errorf("%d histograms of round trips, want 1", n)
+	}
+}
+
+func TestProgram(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answer          string
+		err             error
+		running, active string
+	}{
+		"active":  {answer: "active", running: "1", active: "1"},
+		"standby": {answer: "standby", running: "1", active: "0"},
+		"dead":    {answer: "active", err: errors.New("connection refused"), running: "0", active: "0"},
+	} {
+		c := Program(ProgramOptions{Metric: "ovnkube_test_program", Help: "Whether.", State: "active",
+			InState: func(answer string) bool { return answer == "active" },
+			Ask:     func(context.Context) (string, error) { return tc.answer, tc.err }})
+		want := "# HELP ovnkube_test_program Whether.\n# TYPE ovnkube_test_program gauge\n" +
+			`ovnkube_test_program{state="active"} ` + tc.active + "\n" + `ovnkube_test_program{state="running"} ` + tc.running + "\n"
+		if err := testutil.CollectAndCompare(c, strings.NewReader(want)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

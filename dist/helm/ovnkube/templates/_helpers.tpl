@@ -174,3 +174,10 @@ seccompProfile: {type: RuntimeDefault}
 - --no-snat-cidrs={{ join "," . }}
 {{- end }}
 {{- end }}
+
+{{/* A file of objects for Prometheus' operator, with the labels by which it selects them: a dict with root and file. What is in braces there are Prometheus' own templates. */}}
+{{- define "ovnkube.labelled" -}}
+{{- $text := .root.Files.Get .file -}}
+{{- with .root.Values.monitoring.labels }}{{ $text = replace "namespace: ovn-kubernetes}" (printf "namespace: ovn-kubernetes, labels: %s}" (toJson .)) $text }}{{ end -}}
+{{- $text -}}
+{{- end }}
