@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/ovnkube/ovnkube/test/lab/plan"
@@ -149,6 +150,36 @@ func testOneToThree(e *env) {
 	e.report("from one database to three", stop(), time.Second)
 	e.clusterHas(nodes...)
 	e.databasesServe(p[0].Name)
+	e.programsAreSeen(nodes)
+}
+
+// programsAreSeen wants the metrics by which dead programs of OVN are noticed: all run, one ovn-northd is active.
+func (e *env) programsAreSeen(nodes []string) {
+	e.Helper()
+	e.eventually(func() error {
+		counts := map[string]int{}
+		for _, n := range nodes {
+			for _, port := range []int{plan.MasterHealth, plan.AgentHealth} {
+				out, err := e.Exec(e.ctx, n, "curl", "-sf", fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
+				if err != nil {
+					return err
+				}
+				for line := range strings.Lines(out) {
+					if series, ok := strings.CutSuffix(strings.TrimSpace(line), " 1"); ok && strings.Contains(series, "{state=") {
+						counts[series]++
+					}
+				}
+			}
+		}
+		want := map[string]int{
+			`ovnkube_master_ovn_northd{state="running"}`: len(nodes), `ovnkube_master_ovn_northd{state="active"}`: 1,
+			`ovnkube_node_ovn_controller{state="running"}`: len(nodes), `ovnkube_node_ovn_controller{state="connected"}`: len(nodes),
+		}
+		if diff := cmp.Diff(want, counts); diff != "" {
+			return fmt.Errorf("programs that are seen (-want +got):\n%s", diff)
+		}
+		return nil
+	})
 }
 
 // databasesServe wants a row that only the databases have, no listener at the members' port, and new pods.
