@@ -167,9 +167,9 @@ func (e *env) askAtOnce(from traffic.Place, proto string, at netip.AddrPort, n i
 	return out, failed
 }
 
-// mayForget: the userspace datapath of Open vSwitch 3.1 forgets a closed connection after 45 s, Linux after 60: a new one that a gateway router translates to the same port may meet
+// mayForget: the userspace datapath forgets a closed connection after 45 s, Linux after 60: a new one that a gateway router translates to the same port may meet
 // a server that takes it for the former, and stay without an answer. Ports to one destination follow each other, so where one meets a former one the next may, too.
-func (e *env) mayForget(proto string) bool { return proto == tcp && e.keepsFlows(e.Nodes()[0]) }
+func (e *env) mayForget(proto string) bool { return proto == tcp && e.userspace(e.Nodes()[0]) }
 
 // mustSpread wants every one of backends, and nobody else, to answer at an address.
 func (e *env) mustSpread(from traffic.Place, proto string, at netip.AddrPort, backends ...string) {

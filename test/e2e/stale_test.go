@@ -46,7 +46,7 @@ var versionOfOVS = regexp.MustCompile(`(\d+)\.(\d+)\.\d+`)
 // keepsFlows: versions since 3.3 find a flow that is to be changed by its identifier, as the kernel's datapath always has.
 func (e *env) keepsFlows(node string) bool {
 	e.Helper()
-	if !strings.Contains(e.on(node, "ovs-vsctl", "get", "Bridge", names.IntegrationBridge, "datapath_type"), "netdev") {
+	if !e.userspace(node) {
 		return false
 	}
 	text := e.on(node, "ovs-appctl", "version")
@@ -56,6 +56,12 @@ func (e *env) keepsFlows(node string) bool {
 	}
 	major, minor := number(m[1]), number(m[2])
 	return major < 3 || major == 3 && minor < 3
+}
+
+// userspace tells which of Open vSwitch's datapaths the node has.
+func (e *env) userspace(node string) bool {
+	e.Helper()
+	return strings.Contains(e.on(node, "ovs-vsctl", "get", "Bridge", names.IntegrationBridge, "datapath_type"), "netdev")
 }
 
 func number(digits string) int {
