@@ -81,6 +81,8 @@ type deps struct {
 	metrics *metrics
 	// nodeGone is told the name of a node that is gone. It must not block.
 	nodeGone func(name string)
+	// whileHeld allows what only the holder of the Lease may do.
+	whileHeld permission
 }
 
 // engine allocates and says what is wanted. All of its state belongs to one goroutine; see the package's

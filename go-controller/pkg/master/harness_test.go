@@ -117,7 +117,7 @@ func (h *harness) start() {
 	}
 	h.engine = newEngine(n, deps{
 		nodes: h.nodes, pods: h.pods, services: h.services, slices: h.slices, serviceCIDRs: h.serviceCIDRs, policies: h.policies, namespaces: h.namespaces, store: store, patcher: h, events: h, metrics: newMetrics(nil),
-		nodeGone: func(name string) { h.gone = append(h.gone, name) },
+		nodeGone: func(name string) { h.gone = append(h.gone, name) }, whileHeld: always,
 	})
 	if err := h.engine.rebuild(h.db.observe()); err != nil {
 		h.t.Fatalf("rebuild: %v", err)
@@ -243,6 +243,12 @@ func (h *harness) PatchNode(_ context.Context, ref kube.Ref, set map[string]stri
 	}
 	h.annotateNode(ref.Name, set)
 	return nil
+}
+
+// always is a Lease that nobody takes.
+func always(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	return ctx, cancel, nil
 }
 
 func (h *harness) nextUID() types.UID {

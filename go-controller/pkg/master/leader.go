@@ -79,7 +79,7 @@ func (l *leader) work(ctx context.Context, t *tenure) error {
 			policies: m.policies, namespaces: m.namespaces,
 			patcher: t.patcher(kube.NewPatcher(l.clients.Patches...)),
 			events:  kube.NewRecorder(ctx, l.clients.Events, component),
-			metrics: m.metrics, nodeGone: janitor.nodeGone,
+			metrics: m.metrics, nodeGone: janitor.nodeGone, whileHeld: t.whileHeld,
 		}, operation{
 			sync:   nbsync.Options{Controller: names.ControllerName, Fence: m.cfg.Identity, Metrics: m.metrics.northbound},
 			listen: m.engine.Store,
@@ -107,7 +107,7 @@ func operate(ctx context.Context, nb *ovsdb.Client, n network, d deps, o operati
 		return err
 	}
 	// A former leader's late write must not come between the rows that are read below and the first write.
-	if err := syncer.Claim(ctx); err != nil {
+	if err := claim(ctx, syncer, d.whileHeld); err != nil {
 		return err
 	}
 	// From here on changes are queued; none is missed between the lists that are read below and now.
@@ -120,6 +120,26 @@ func operate(ctx context.Context, nb *ovsdb.Client, n network, d deps, o operati
 	group.Go(func() error { return syncer.Run(ctx) })
 	group.Go(func() error { e.run(ctx); return nil })
 	return group.Wait()
+}
+
+// claimer is the part of nbsync.Syncer that takes over from a former leader.
+type claimer interface {
+	Claim(ctx context.Context) error
+}
+
+// claim takes the leader record while the Lease is held, and only then: what is suspended might take it from the replica that leads by now.
+func claim(ctx context.Context, from claimer, whileHeld permission) error {
+	for {
+		held, done, err := whileHeld(ctx)
+		if err != nil {
+			return err
+		}
+		err = from.Claim(held)
+		done()
+		if ctx.Err() != nil || !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
 }
 
 // catchUp waits until the copy of the northbound database holds all that a former leader has written: the answer to a

@@ -87,7 +87,7 @@ func (l *live) run() {
 	wg.Go(func() {
 		err := operate(ctx, nb, n, deps{
 			nodes: l.nodes, pods: l.pods, services: l.services, slices: l.slices, serviceCIDRs: l.serviceCIDRs, policies: l.policies, namespaces: l.namespaces,
-			patcher: l, events: l, metrics: m, nodeGone: j.nodeGone,
+			patcher: l, events: l, metrics: m, nodeGone: j.nodeGone, whileHeld: always,
 		}, operation{
 			sync:   nbsync.Options{Fence: "test"},
 			listen: func(e *engine) { l.do(func() { l.engine = e }); close(listening) },
@@ -107,32 +107,58 @@ func (l *live) run() {
 	l.t.Cleanup(l.stop)
 }
 
+// takeOver has a new leader take over from the one that the record names, until it is about to read the rows. It returns what the record was then.
+func (l *live) takeOver(whileHeld permission) string {
+	l.t.Helper()
+	ctx, cancel := context.WithCancel(l.t.Context())
+	defer cancel()
+	options, err := nbsync.ConnectOptions([]string{l.nb.Endpoint()}, nil)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	nb, err := ovsdb.Connect(ctx, options)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer nb.Close()
+	record := ""
+	d := deps{nodes: l.nodes, pods: l.pods, patcher: l, events: l, metrics: newMetrics(nil), whileHeld: whileHeld}
+	n := network{join: []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16")}}
+	err = operate(ctx, nb, n, d, operation{
+		sync: nbsync.Options{Fence: "new"},
+		// Called just before the rows are read.
+		listen: func(*engine) { record = l.record(); cancel() },
+	})
+	if err != nil {
+		l.t.Errorf("operate: %v", err)
+	}
+	return record
+}
+
+func (l *live) record() string { return l.nb.Ctl("get", "NB_Global", ".", "external_ids") }
+
 // A former leader that still writes after the rows were read could give away addresses that are then given away again.
 func TestFormerLeaderIsFencedBeforeRowsAreRead(t *testing.T) {
 	l := newLive(t)
 	l.nb.Ctl("init")
 	l.nb.Ctl("set", "NB_Global", ".", `external_ids:"k8s.ovn.org/leader"=former`)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	options, err := nbsync.ConnectOptions([]string{l.nb.Endpoint()}, nil)
-	if err != nil {
-		t.Fatal(err)
+	if record := l.takeOver(always); !strings.Contains(record, "new") {
+		t.Errorf("when the rows were read the leader record was %s, want it to name the new leader", record)
 	}
-	nb, err := ovsdb.Connect(ctx, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nb.Close()
-	record := ""
-	d := deps{nodes: l.nodes, pods: l.pods, patcher: l, events: l, metrics: newMetrics(nil)}
-	n := network{join: []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16")}}
-	err = operate(ctx, nb, n, d, operation{
-		sync: nbsync.Options{Fence: "new"},
-		// Called just before the rows are read.
-		listen: func(*engine) { record = l.nb.Ctl("get", "NB_Global", ".", "external_ids"); cancel() },
+}
+
+// A leader that was suspended before it came to work must not depose the one that leads by now.
+func TestOnlyTheHolderOfTheLeaseTakesTheRecord(t *testing.T) {
+	l := newLive(t)
+	l.nb.Ctl("init")
+	l.nb.Ctl("set", "NB_Global", ".", `external_ids:"k8s.ovn.org/leader"=other`)
+	suspended := ""
+	record := l.takeOver(func(ctx context.Context) (context.Context, context.CancelFunc, error) {
+		suspended = l.record()
+		return always(ctx)
 	})
-	if err != nil || !strings.Contains(record, "new") {
-		t.Errorf("when the rows were read the leader record was %s (err %v), want it to name the new leader", record, err)
+	if !strings.Contains(suspended, "other") || !strings.Contains(record, "new") {
+		t.Errorf("while the Lease was not held the leader record was %q, afterwards %q", suspended, record)
 	}
 }
 

@@ -45,6 +45,10 @@ func (t *tenure) suspended() bool {
 	return held.Err() != nil
 }
 
+// permission waits until something is allowed, and returns a context that ends when it may not be any more, or with ctx. The function is to be called
+// when all is done. It fails when ctx ends first.
+type permission func(ctx context.Context) (context.Context, context.CancelFunc, error)
+
 // whileHeld waits until the Lease is held, and returns a context that ends when it may not be any more, or with ctx.
 func (t *tenure) whileHeld(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	for {
