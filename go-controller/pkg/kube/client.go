@@ -66,7 +66,7 @@ type Clients struct {
 // patchConnections is how many connections patches are spread over.
 const patchConnections = 4
 
-// dialTimeout and keepAlive of connections for patches; those of client-go for others.
+// dialTimeout and keepAlive of connections apart from the others; they are those of client-go.
 const (
 	dialTimeout = 30 * time.Second
 	keepAlive   = 30 * time.Second
@@ -78,11 +78,11 @@ const (
 	eventBurst = 100
 )
 
-// leaseTimeout ends a lease request that hangs in time to try another before the lease is lost.
-const leaseTimeout = 5 * time.Second
+// leaseTimeout ends a request for a Lease that hangs, in time for another before the Lease is lost: half of the 2 s in which it is to be renewed.
+const leaseTimeout = time.Second
 
-// NewClients connects nothing yet. Lease renewals have a request time-out, so that one hanging request
-// does not cost the leadership; Events are rate limited.
+// NewClients connects nothing yet. Requests for Leases have a time limit and a connection of their own, so that neither one that hangs nor the
+// lists of everything cost the leadership; Events are rate limited.
 func NewClients(cfg *rest.Config) (Clients, error) {
 	var c Clients
 	var err error
@@ -95,7 +95,7 @@ func NewClients(cfg *rest.Config) (Clients, error) {
 	if c.Networking, err = networkingv1.NewForConfig(cfg); err != nil {
 		return Clients{}, fmt.Errorf("networking client: %w", err)
 	}
-	lease := rest.CopyConfig(cfg)
+	lease := apart(cfg, leaseTimeout)
 	lease.Timeout = leaseTimeout
 	if c.Coordination, err = coordinationv1.NewForConfig(lease); err != nil {
 		return Clients{}, fmt.Errorf("coordination client: %w", err)
@@ -106,16 +106,21 @@ func NewClients(cfg *rest.Config) (Clients, error) {
 		return Clients{}, fmt.Errorf("events client: %w", err)
 	}
 	for range patchConnections {
-		own := rest.CopyConfig(cfg)
-		// Clients of equal configurations share a connection; a dialer of its own makes this one differ.
-		own.Dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext
-		client, err := corev1.NewForConfig(own)
+		client, err := corev1.NewForConfig(apart(cfg, dialTimeout))
 		if err != nil {
 			return Clients{}, fmt.Errorf("client for patches: %w", err)
 		}
 		c.Patches = append(c.Patches, client)
 	}
 	return c, nil
+}
+
+// apart returns the configuration of a client with a connection of its own. Clients of equal configurations share one; a dialer of its own
+// makes this one differ.
+func apart(cfg *rest.Config, timeout time.Duration) *rest.Config {
+	own := rest.CopyConfig(cfg)
+	own.Dial = (&net.Dialer{Timeout: timeout, KeepAlive: keepAlive}).DialContext
+	return own
 }
 
 // Patcher sets annotations.
