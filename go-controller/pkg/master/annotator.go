@@ -26,6 +26,8 @@ type annotator struct {
 	current func(key, kube.Ref) map[string]string
 	// patched is called after each successful patch.
 	patched func(key)
+	// whileHeld allows patches.
+	whileHeld permission
 	// refused is called after each patch that the API server does not allow; it is tried again all the same.
 	refused func(kube.Ref, error)
 
@@ -69,7 +71,13 @@ func (a *annotator) take(k key) (wantedAnnotations, bool) {
 	return w, ok
 }
 
+// annotate looks at what is wanted and what is there when it may patch, not before it has waited for that.
 func (a *annotator) annotate(ctx context.Context, k key) error {
+	ctx, done, err := a.whileHeld(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	w, ok := a.take(k)
 	if !ok {
 		return nil
@@ -85,7 +93,6 @@ func (a *annotator) annotate(ctx context.Context, k key) error {
 		a.drop(k, w)
 		return nil
 	}
-	var err error
 	if k.kind == nodeKey {
 		err = a.patcher.PatchNode(ctx, w.ref, missing)
 	} else {

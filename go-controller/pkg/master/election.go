@@ -23,9 +23,8 @@ const (
 	leaseName      = names.MasterLease
 )
 
-// timing of the election. A leader that cannot renew looks for the last time deadline and up to one retry after its last renewal, and
-// is suspended (tenure). Others wait for lease from when they saw that renewal; the Lease has it in whole seconds (LeaseSpec.leaseDurationSeconds), so
-// what is below one is lost on them.
+// timing of the election. A leader is suspended (tenure) deadline and one retry after it has sent its last renewal. Others wait for lease from
+// when they saw that renewal; the Lease has it in whole seconds (LeaseSpec.leaseDurationSeconds), so what is below one is lost on them.
 type timing struct {
 	lease, deadline, retry time.Duration
 }
@@ -36,15 +35,15 @@ func defaultTiming() timing {
 	return timing{lease: 3 * time.Second, deadline: 2 * time.Second, retry: 250 * time.Millisecond}
 }
 
-// hungAfter: a leader whose lease has expired for so long is hung, not unlucky.
+// hungAfter is how long no request for the Lease may end, though each has a time limit, and how long work may take to end.
 const hungAfter = 20 * time.Second
 
 var errLeaseLost = errors.New("the leader's lease was lost")
 
-// election runs work while this replica holds the Lease.
+// election runs work while this replica holds the Lease. What the Lease says comes from the lock; the elector decides when to read and write it.
 type election struct {
 	elector *leaderelection.LeaderElector
-	lock    *termLock
+	lock    *lock
 	timing  timing
 	gauge   prometheus.Gauge
 	// leading gets the tenure when it begins; lost is closed when another replica has had the Lease since.
@@ -53,20 +52,18 @@ type election struct {
 
 	mu     sync.Mutex
 	tenure *tenure
-	// term is the Lease's when the tenure began.
-	term  int64
-	ended bool
+	// term is the tenure's; lostAt is when lost was closed.
+	term   term
+	lostAt time.Time
 }
 
-func newElection(client coordinationv1.LeasesGetter, identity string, gauge prometheus.Gauge, t timing) (*election, error) {
+func newElection(leases coordinationv1.LeaseInterface, identity string, gauge prometheus.Gauge, t timing) (*election, error) {
 	e := &election{
-		lock: &termLock{Interface: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: leaseNamespace, Name: leaseName},
-			Client:     client,
-			LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
-		}},
+		lock:   &lock{leases: leases, identity: identity, patience: t.deadline},
 		timing: t, gauge: gauge, leading: make(chan *tenure, 1), lost: make(chan struct{}),
 	}
+	e.lock.wrote, e.lock.read = e.held, e.seen
+	e.lock.ended()
 	var err error
 	e.elector, err = leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Name:          leaseName,
@@ -75,9 +72,9 @@ func newElection(client coordinationv1.LeasesGetter, identity string, gauge prom
 		RenewDeadline: t.deadline,
 		RetryPeriod:   t.retry,
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: e.held,
+			OnStartedLeading: func(context.Context) {},
 			OnStoppedLeading: func() {},
-			OnNewLeader:      func(leader string) { e.leads(leader, identity) },
+			OnNewLeader:      func(leader string) { klog.InfoS("Leader", "identity", leader) },
 		},
 	})
 	if err != nil {
@@ -86,47 +83,57 @@ func newElection(client coordinationv1.LeasesGetter, identity string, gauge prom
 	return e, nil
 }
 
-// check fails when the election hangs; where no renewal succeeds it does not.
+// check fails when the election hangs, or the work after the Lease was lost. A Lease that cannot be renewed is no reason to be restarted.
 func (e *election) check() error {
 	e.mu.Lock()
-	t := e.tenure
-	e.mu.Unlock()
-	if t != nil && t.suspended() {
-		return nil
+	defer e.mu.Unlock()
+	if age := time.Since(e.lostAt); !e.lostAt.IsZero() && age > hungAfter {
+		return fmt.Errorf("the Lease was lost %s ago and the work does not end", age.Round(time.Second))
 	}
-	return e.elector.Check(hungAfter)
+	if age := time.Since(*e.lock.tried.Load()); age > hungAfter {
+		return fmt.Errorf("the election hangs: the last request for the Lease ended %s ago", age.Round(time.Second))
+	}
+	return nil
 }
 
-// held begins the tenure when the Lease was got, or resumes it when no other replica has had the Lease since. ctx ends when a renewal fails.
-func (e *election) held(ctx context.Context) {
+// problem is for readiness: nil unless this replica leads, or led, and has not been able to renew the Lease for long.
+func (e *election) problem(now time.Time) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	term := e.lock.term.Load()
+	if e.tenure == nil {
+		return nil
+	}
+	return e.tenure.problem(now)
+}
+
+// held begins the tenure when the Lease was got, by a request sent at that time, or prolongs it when no other replica has had the Lease since.
+func (e *election) held(now term, sent time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	switch {
 	case e.tenure == nil:
-		e.tenure, e.term = newTenure(ctx), term
+		e.tenure, e.term = newTenure(sent, e.timing.deadline+e.timing.retry, e.gauge), now
 		e.leading <- e.tenure
-	case e.term == term:
-		klog.InfoS("The Lease is held again")
-		e.tenure.resume(ctx)
+	case e.term == now:
+		e.tenure.renew(sent)
 	default:
 		e.end()
 	}
 }
 
-// leads is told who holds the Lease.
-func (e *election) leads(leader, self string) {
-	klog.InfoS("Leader", "identity", leader)
+// seen ends the tenure when another replica holds the Lease, or has held it since.
+func (e *election) seen(now term, holder string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if leader != self && e.tenure != nil {
+	if e.tenure != nil && (e.term != now || holder != e.lock.identity) {
 		e.end()
 	}
 }
 
 func (e *election) end() {
-	if !e.ended {
-		e.ended = true
+	e.tenure.end()
+	if e.lostAt.IsZero() {
+		e.lostAt = time.Now()
 		close(e.lost)
 	}
 }
@@ -177,8 +184,7 @@ func (e *election) workAsLeader(ctx context.Context, work func(context.Context, 
 		return nil
 	}
 	klog.InfoS("Leading")
-	e.gauge.Set(1)
-	defer e.gauge.Set(0)
+	defer t.end()
 	leadership, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() {

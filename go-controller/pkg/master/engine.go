@@ -142,6 +142,7 @@ func newEngine(n network, d deps) *engine {
 		complaints: e.complaints, complain: e.complain, set: e.set, remove: e.remove, progress: &e.progress, wake: e.worker.Add,
 	})
 	e.annotator = newAnnotator(d.patcher, d.metrics.queues, e.annotations, e.patched)
+	e.annotator.whileHeld = d.whileHeld
 	e.annotator.refused = func(about kube.Ref, err error) { e.events.Warn(about, reasonPatchRefused, err.Error()) }
 	return e
 }

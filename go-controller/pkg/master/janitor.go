@@ -35,6 +35,8 @@ type janitor struct {
 	nodes    *kube.Mirror[*kube.Node]
 	metrics  *metrics
 	pace     pace
+	// whileHeld allows deletions: without the API server nobody knows what has become a node.
+	whileHeld permission
 	// worker's keys are hostnames.
 	worker *kube.Worker[string]
 	sb     chassisDatabase
@@ -65,8 +67,8 @@ type chassis struct {
 	ours bool
 }
 
-func newJanitor(database config.Database, nodes *kube.Mirror[*kube.Node], m *metrics) *janitor {
-	j := &janitor{database: database, nodes: nodes, metrics: m, pace: defaultPace(), former: map[string]*formerNode{}}
+func newJanitor(database config.Database, nodes *kube.Mirror[*kube.Node], m *metrics, whileHeld permission) *janitor {
+	j := &janitor{database: database, nodes: nodes, metrics: m, pace: defaultPace(), whileHeld: whileHeld, former: map[string]*formerNode{}}
 	j.worker = kube.NewWorker("chassis", m.queues, j.clean)
 	return j
 }
@@ -93,6 +95,11 @@ func (j *janitor) run(ctx context.Context) error {
 
 // clean is called when something about the chassis with that hostname, or about the node, has changed.
 func (j *janitor) clean(ctx context.Context, host string) error {
+	ctx, done, err := j.whileHeld(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if _, exists := j.nodes.Get(host); exists {
 		j.forget(host)
 		return nil

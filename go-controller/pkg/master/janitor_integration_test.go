@@ -38,7 +38,7 @@ func TestFormerNodeWhoseControllerRuns(t *testing.T) {
 	await("n1 is registered", func() bool { return registered() != "" })
 
 	m, nodes := newMetrics(nil), kube.NewNodeMirror()
-	j := newJanitor(config.Database{Endpoints: []string{sb.Endpoint()}}, nodes, m)
+	j := newJanitor(config.Database{Endpoints: []string{sb.Endpoint()}}, nodes, m, always)
 	j.pace = pace{first: 50 * time.Millisecond, longest: 200 * time.Millisecond, grace: 100 * time.Millisecond}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup

@@ -81,13 +81,13 @@ func (f *fakeChassis) names() []string {
 }
 
 // startJanitor runs a janitor until the test's end, as run does.
-func startJanitor(t *testing.T, sb *fakeChassis, nodes ...string) *janitor {
+func startJanitor(t *testing.T, sb *fakeChassis, whileHeld permission, nodes ...string) *janitor {
 	t.Helper()
 	mirror := kube.NewNodeMirror()
 	for _, name := range nodes {
 		mirror.Put(&kube.Node{Name: name})
 	}
-	j := newJanitor(config.Database{}, mirror, newMetrics(nil))
+	j := newJanitor(config.Database{}, mirror, newMetrics(nil), whileHeld)
 	j.sb = sb
 	for host := range sb.chassis {
 		j.worker.Add(host) // The first copy of the database.
@@ -103,7 +103,7 @@ func startJanitor(t *testing.T, sb *fakeChassis, nodes ...string) *janitor {
 func TestJanitorForgetsFormerNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sb := &fakeChassis{chassis: map[string][]chassis{"gone": {{name: "gone", ours: true}}, "stranger": {{name: "stranger", ours: true}}}}
-		j := startJanitor(t, sb)
+		j := startJanitor(t, sb, always)
 		j.nodeGone("gone")
 		j.nodeGone("never-had-one")
 		known := func() int {
@@ -130,7 +130,7 @@ func TestJanitorTouchesFormerNodesOnly(t *testing.T) {
 			"gone": {{name: "gone-1"}, {name: "gone-2", ours: true}}, "back": {{name: "back", ours: true}},
 			"stranger": {{name: "stranger"}}, "former": {{name: "former", ours: true}, {name: "other"}},
 		}}
-		j := startJanitor(t, sb, "back")
+		j := startJanitor(t, sb, always, "back")
 		for _, name := range []string{"gone", "back", "never-had-one"} {
 			j.nodeGone(name)
 		}
@@ -156,7 +156,7 @@ func TestJanitorTouchesFormerNodesOnly(t *testing.T) {
 func TestJanitorWaitsForANewNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sb := &fakeChassis{chassis: map[string][]chassis{}}
-		j := startJanitor(t, sb)
+		j := startJanitor(t, sb, always)
 		sb.put("new", chassis{name: "1", ours: true})
 		j.worker.Add("new")
 		time.Sleep(50 * time.Second)
@@ -173,7 +173,7 @@ func TestJanitorAndALiveControllerDoNotFightAtFullSpeed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sb := &fakeChassis{chassis: map[string][]chassis{"gone": {{name: "1", ours: ours}}}}
-				j := startJanitor(t, sb)
+				j := startJanitor(t, sb, always)
 				register := func() { sb.put("gone", chassis{name: "1", ours: ours}); j.worker.Add("gone") }
 				sb.onDelete(register)
 				j.nodeGone("gone")

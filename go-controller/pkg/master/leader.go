@@ -70,14 +70,14 @@ func (l *leader) work(ctx context.Context, t *tenure) error {
 		return err
 	}
 	m := l.master
-	janitor := newJanitor(m.cfg.Southbound, m.nodes, m.metrics)
+	janitor := newJanitor(m.cfg.Southbound, m.nodes, m.metrics, t.whileHeld)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return janitor.run(ctx) })
 	group.Go(func() error {
 		return operate(ctx, l.nb, networkOf(&m.cfg), deps{
 			nodes: m.nodes, pods: m.pods, services: m.services, slices: m.slices, serviceCIDRs: m.serviceCIDRs,
 			policies: m.policies, namespaces: m.namespaces,
-			patcher: t.patcher(kube.NewPatcher(l.clients.Patches...)),
+			patcher: kube.NewPatcher(l.clients.Patches...),
 			events:  kube.NewRecorder(ctx, l.clients.Events, component),
 			metrics: m.metrics, nodeGone: janitor.nodeGone, whileHeld: t.whileHeld,
 		}, operation{

@@ -134,6 +134,11 @@ func (m *Master) Ready() error {
 	if nb := m.nb.Load(); nb == nil || !nb.Connected() {
 		return errors.New("not connected to the northbound database")
 	}
+	if e := m.elect.Load(); e != nil {
+		if err := e.problem(time.Now()); err != nil {
+			return err
+		}
+	}
 	if w := m.watchdog.Load(); w != nil {
 		if err := w.problem(time.Now()); err != nil {
 			return err
@@ -188,7 +193,7 @@ func (m *Master) Run(ctx context.Context) error {
 			return nil
 		}
 	}
-	e, err := newElection(clients.Coordination, m.cfg.Identity, m.metrics.leader, defaultTiming())
+	e, err := newElection(clients.Coordination.Leases(leaseNamespace), m.cfg.Identity, m.metrics.leader, defaultTiming())
 	if err != nil {
 		return err
 	}

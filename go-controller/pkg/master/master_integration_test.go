@@ -74,7 +74,7 @@ func (l *live) run() {
 		l.t.Fatal(err)
 	}
 	m := newMetrics(nil)
-	j := newJanitor(config.Database{Endpoints: []string{l.sb.Endpoint()}}, l.nodes, m)
+	j := newJanitor(config.Database{Endpoints: []string{l.sb.Endpoint()}}, l.nodes, m, always)
 	n := network{
 		join:   []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16"), netip.MustParsePrefix("fd98::/64")},
 		noSNAT: l.noSNAT, mtu: 1400, nodePorts: true, serviceCIDRs: testServiceCIDRs(),

@@ -44,7 +44,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 	}
 	family := []string{"family"}
 	m := &metrics{
-		leader:        gauge("leader", "1 while this replica leads."),
+		leader:        gauge("leader", "1 while this replica leads; 0 also while it cannot renew its Lease."),
 		podsAnnotated: counter("pods_annotated_total", "Pod annotations written."),
 		podLatency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: metricsPrefix, Name: "pod_annotation_latency_seconds",
