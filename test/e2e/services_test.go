@@ -119,25 +119,31 @@ func (a answered) String() string {
 // askMany waits until the first request is answered, then sends n, none of which may fail.
 func (e *env) askMany(from traffic.Place, proto string, at netip.AddrPort, n int) answered {
 	e.Helper()
-	e.settled(func() error {
-		if _, err := askName(e.ctx, from, proto, at); err != nil {
-			return fmt.Errorf("%s gets no answer at %s over %s: %w", from, at, proto, err)
-		}
-		return nil
-	})
+	e.firstAnswer(from, proto, at)
 	out, failed := e.askAtOnce(from, proto, at, n)
 	if few := max(1, n/5); len(failed) > 0 && len(failed) <= few && e.mayForget(proto) {
 		e.measured("%s → %s over %s: %d of %d: %v; once more", from, at, proto, len(failed), n, failed[0])
-		var again answered
-		again, failed = e.askAtOnce(from, proto, at, len(failed))
-		for name := range again {
-			out[name]++
+		for range failed {
+			out[e.firstAnswer(from, proto, at)]++
 		}
+		failed = nil
 	}
 	if len(failed) > 0 {
 		e.Errorf("%s → %s over %s, beside %s: %d without an answer: %v", from, at, proto, out, len(failed), failed[0])
 	}
 	return out
+}
+
+// firstAnswer asks until somebody answers, and returns who.
+func (e *env) firstAnswer(from traffic.Place, proto string, at netip.AddrPort) (name string) {
+	e.Helper()
+	e.settled(func() (err error) {
+		if name, err = askName(e.ctx, from, proto, at); err != nil {
+			return fmt.Errorf("%s gets no answer at %s over %s: %w", from, at, proto, err)
+		}
+		return nil
+	})
+	return name
 }
 
 // clients ask at the same time: where each answer takes long, all do not take as much longer.
