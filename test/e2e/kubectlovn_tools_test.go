@@ -53,7 +53,7 @@ func (k kubectlOVN) checks() {
 	if err := errors.Join(err, xml.Unmarshal(text, &suite)); err != nil || suite.Tests != len(report.Findings) {
 		k.Errorf("JUnit's file has %d tests, want %d (%v)", suite.Tests, len(report.Findings), err)
 	}
-	if out, err := k.Exec(k.ctx, plan.ControlPlane, "timeout", "--preserve-status", "--signal=INT", "3", "kubectl", "ovn", "check", "--image", image.Agnhost); err == nil {
+	if out, err := k.Exec(k.ctx, plan.ControlPlane, "timeout", "--foreground", "--preserve-status", "--signal=INT", "3", "kubectl", "ovn", "check", "--image", image.Agnhost); err == nil {
 		k.Errorf("an interrupted check says all is well: %s", out)
 	}
 	list, err := k.client.CoreV1().Namespaces().List(k.ctx, metav1.ListOptions{LabelSelector: names.CheckLabel})
@@ -100,7 +100,8 @@ func (k kubectlOVN) captures(node string) {
 			k.Errorf("tcpdump %v: %v: %q, want %q; it says %s", c.args, err, out.String(), c.want, complaints.String())
 		}
 	}
-	if out, err := k.Exec(k.ctx, node, "timeout", "--preserve-status", "--signal=INT", "2", "kubectl", "ovn", "tcpdump", k.ns+"/quiet"); err != nil {
+	// In the foreground it signals once: a second signal ends the command at once.
+	if out, err := k.Exec(k.ctx, node, "timeout", "--foreground", "--preserve-status", "--signal=INT", "2", "kubectl", "ovn", "tcpdump", k.ns+"/quiet"); err != nil {
 		k.Errorf("an interrupted tcpdump: %v: %s", err, out)
 	}
 	if out, _ := k.Exec(k.ctx, node, "pgrep", "-x", "tcpdump"); strings.TrimSpace(out) != "" {
