@@ -18,8 +18,8 @@ import (
 	"github.com/ovnkube/ovnkube/test/lab/release"
 )
 
-// TestHelmGrowth is a chart's release with one database that gets three, and loses most of them.
-func TestHelmGrowth(t *testing.T) {
+// TestGrowth is a chart's release with one database that gets three, and loses most of them.
+func TestGrowth(t *testing.T) {
 	if !run.full {
 		t.Skip("runs with -full")
 	}

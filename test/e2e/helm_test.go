@@ -3,11 +3,14 @@
 package e2e
 
 import (
+	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
+	"github.com/ovnkube/ovnkube/test/lab/image"
 	"github.com/ovnkube/ovnkube/test/lab/plan"
 	"github.com/ovnkube/ovnkube/test/lab/release"
 )
@@ -39,38 +42,82 @@ func TestHelm(t *testing.T) {
 	}
 }
 
-// nextTag is the tag of what is upgraded to: the same image under another name, so that all pods are replaced.
-const nextTag = "next"
+// Tags of the image for upgrades: the one to upgrade to, which is the lab's own under another name, so that all pods are replaced, and the
+// earlier version's.
+const (
+	nextTag     = "next"
+	previousTag = "previous"
+)
 
-// retag gives the image of the lab another tag on all nodes.
-func (e *env) retag(tag string) {
+// tagged is the name of the product's image with another tag.
+func (e *env) tagged(tag string) string {
+	return e.Image()[:strings.LastIndexByte(e.Image(), ':')+1] + tag
+}
+
+// retag gives an image another name on all nodes.
+func (e *env) retag(image, name string) {
 	e.Helper()
-	image := e.Image()
 	for _, node := range e.Nodes() {
-		e.on(node, "ctr", "-n", "k8s.io", "images", "tag", "--force", image, image[:strings.LastIndexByte(image, ':')+1]+tag)
+		e.on(node, "ctr", "-n", "k8s.io", "images", "tag", "--force", image, name)
 	}
+}
+
+// digest is that of an image on the first node.
+func (e *env) digest(image string) string {
+	e.Helper()
+	for line := range strings.Lines(e.on(e.Nodes()[0], "ctr", "-n", "k8s.io", "images", "list")) {
+		if fields := strings.Fields(line); len(fields) > 2 && fields[0] == image {
+			return fields[2]
+		}
+	}
+	e.Fatalf("no image %s", image)
+	return ""
+}
+
+// version is what can be installed.
+type version struct{ chart, image string }
+
+// before is the version that an upgrade begins with: that of the folder -previous, whose image gets to all nodes, or the lab's own.
+func (e *env) before() version {
+	e.Helper()
+	if run.previous == "" {
+		return version{e.Chart(), e.Image()}
+	}
+	archive := filepath.Join(run.previous, "_output/image/ovnkube.tar")
+	list, err := image.Names(archive)
+	e.must(err)
+	e.must(e.LoadImages(e.ctx, archive))
+	e.retag(list[0], e.tagged(previousTag))
+	e.retag(e.tagged(nextTag), e.Image()) // the archive may have had that name
+	if e.digest(e.tagged(previousTag)) == e.digest(e.Image()) {
+		e.Fatalf("%s is this version", archive)
+	}
+	v := version{filepath.Join(run.previous, "dist/helm/ovnkube"), e.tagged(previousTag)}
+	e.install(v)
+	return v
 }
 
 // upgradeLimit is how long traffic may stop while Open vSwitch's daemons are replaced: the userspace datapath ends with them.
 const upgradeLimit = 15 * time.Second
 
 // testHelmUpgrade replaces all pods under traffic, and goes back: first those of master, databases and nodes, with the pods of Open
-// vSwitch as they are, then all.
+// vSwitch as they are, then all. With -previous what is upgraded, and what it goes back to, is an earlier version.
 func testHelmUpgrade(e *env) {
 	e.errorsExpected = true
-	e.retag(nextTag)
+	e.retag(e.Image(), e.tagged(nextTag))
+	before, after := e.before(), version{e.Chart(), e.tagged(nextTag)}
 	p := e.pair()
 	for _, c := range []struct {
 		name    string
 		set     []string
 		allowed time.Duration
 	}{
-		{"all but Open vSwitch", []string{"image.tag=" + nextTag, "ovs.image=" + e.Image()}, time.Second},
-		{"Open vSwitch, too", []string{"image.tag=" + nextTag}, upgradeLimit},
+		{"all but Open vSwitch", []string{"ovs.image=" + before.image}, time.Second},
+		{"Open vSwitch, too", nil, upgradeLimit},
 	} {
 		stop := e.probe(p[0], p[1])
 		began := time.Now()
-		e.installRelease(c.set...)
+		e.install(after, c.set...)
 		e.measured("upgrade of %s took %v", c.name, time.Since(began).Round(100*time.Millisecond))
 		e.report("upgrade of "+c.name, stop(), c.allowed)
 		stop = e.probe(p[0], p[1])
@@ -81,14 +128,24 @@ func testHelmUpgrade(e *env) {
 		e.report("rollback of "+c.name, stop(), c.allowed)
 	}
 	e.mustReach(e.start("later", onNode(e.Nodes()[1])), p[0], tcp, httpPort)
+	if run.previous != "" {
+		e.installRelease()
+	}
 }
 
-// installRelease installs or upgrades the chart and waits until all pods are ready.
+// installRelease installs or upgrades the lab's own version and waits until all pods are ready.
 func (e *env) installRelease(set ...string) {
 	e.Helper()
-	values, err := e.Values(set...)
+	e.install(version{e.Chart(), e.Image()}, set...)
+}
+
+// install installs a version, or changes the release to it, and waits until all pods are ready.
+func (e *env) install(v version, set ...string) {
+	e.Helper()
+	colon := strings.LastIndexByte(v.image, ':')
+	values, err := e.Values(append([]string{"image.repository=" + v.image[:colon], "image.tag=" + v.image[colon+1:]}, set...)...)
 	e.must(err)
-	e.must(e.Release().Install(e.ctx, release.Install{Chart: e.Chart(), Values: values, Wait: true}))
+	e.must(e.Release().Install(e.ctx, release.Install{Chart: v.chart, Values: values, Wait: true}))
 	e.must(e.WaitRelease(e.ctx))
 }
 
@@ -122,12 +179,18 @@ func (e *env) nothingLeft(node string) {
 		"a network configuration":     "ls -A /etc/cni/net.d | grep .",
 		"the plugin":                  "ls /opt/cni/bin | grep ovn",
 		"a route to pods or services": "{ ip route; ip -6 route; } | grep -E '" + names.ManagementPort + "|br-ex'",
-		"a process":                   "pgrep -a 'ovs|ovn'",
 	} {
 		if out, err := e.Exec(e.ctx, node, "sh", "-c", script); err == nil {
 			e.Errorf("%s is left on %s: %s", what, node, out)
 		}
 	}
+	// The container runtime may have called the plugin just before it was removed.
+	e.eventually(func() error {
+		if out, err := e.Exec(e.ctx, node, "pgrep", "-a", "ovs|ovn"); err == nil {
+			return fmt.Errorf("a process is left on %s: %s", node, out)
+		}
+		return nil
+	})
 	if out := e.on(node, "ip", "-o", "addr", "show", "eth0"); !strings.Contains(out, e.machine(node).Addresses[0].String()) {
 		e.Errorf("eth0 of %s lacks its address: %s", node, out)
 	}

@@ -24,6 +24,8 @@ type options struct {
 	bin    string
 	// install says how the product gets into labs that do not say it themselves.
 	install string
+	// previous is the folder with the sources of an earlier version, in which its image was made.
+	previous string
 	// ctx ends when the run is interrupted.
 	ctx context.Context
 }
@@ -37,6 +39,7 @@ func TestMain(m *testing.M) {
 	flag.StringVar(&run.prefix, "prefix", "e2e", "first part of the labs' names")
 	flag.StringVar(&run.bin, "bin", "", "folder with the product's executables (default: _output/bin)")
 	flag.StringVar(&run.install, "install", string(plan.InstallProcess), "how the product gets into the labs: process or helm; scenarios that need its processes are left out with helm")
+	flag.StringVar(&run.previous, "previous", "", "folder with the sources of an earlier version, after make image there: TestHelm/Upgrade begins with it (default: this version)")
 	flag.Parse()
 	if os.Geteuid() != 0 {
 		fmt.Fprintln(os.Stderr, "e2e tests make network namespaces and need root")
