@@ -23,6 +23,8 @@ import (
 type Config struct {
 	// RunDir has sockets, pid files and locks, DatabaseDir the Open_vSwitch database, SchemaDir the schema that came with Open vSwitch.
 	RunDir, DatabaseDir, SchemaDir string
+	// AgentSocket is one at which the node agent answers when pods can be started.
+	AgentSocket string
 }
 
 // Default folders, those of the distributions' packages.
@@ -50,6 +52,10 @@ func Programs() []string { return []string{OVSDBServer, VSwitchd, OVNController}
 // Prepare does what program needs before it starts, and returns its command line. It waits until no other container of this host
 // runs the same program, and as long as ctx lasts for what the program needs.
 func (c *Config) Prepare(ctx context.Context, program string) ([]string, error) {
+	// First, so that an image whose program does not run at all is noticed before a former container makes place for it.
+	if _, err := output(ctx, program, "--version"); err != nil {
+		return nil, err
+	}
 	if err := c.lock(ctx, program); err != nil {
 		return nil, err
 	}
@@ -80,19 +86,27 @@ func (c *Config) command(program string) []string {
 func (c *Config) file() string   { return filepath.Join(c.DatabaseDir, "conf.db") }
 func (c *Config) socket() string { return filepath.Join(c.RunDir, "db.sock") }
 
+// hidden is a file beside the sockets of a program.
+func (c *Config) hidden(program, what string) string {
+	return filepath.Join(c.RunDir, "."+program+".ovnkube-"+what)
+}
+
 // lock takes a lock that lasts as long as this process, and the program that it becomes: at an upgrade the next container is there
 // before the former one ends, and goes on in its place within milliseconds.
 func (c *Config) lock(ctx context.Context, program string) error {
 	if err := os.MkdirAll(c.RunDir, 0o755); err != nil {
 		return fmt.Errorf("folder of the sockets: %w", err)
 	}
-	path := filepath.Join(c.RunDir, "."+program+".ovnkube-lock")
+	path := c.hidden(program, "lock")
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT, 0o600) // not closed at exec: it goes to the program
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", path, err)
 	}
 	err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
+		if err := c.announce(program); err != nil {
+			return err
+		}
 		klog.InfoS("Another container of this host runs the program; waiting for its end", "program", program)
 		err = waitForLock(ctx, fd)
 	}
@@ -105,19 +119,20 @@ func (c *Config) lock(ctx context.Context, program string) error {
 // waitForLock leaves a waiting thread behind when ctx ends first: then the process ends, too.
 func waitForLock(ctx context.Context, fd int) error {
 	locked := make(chan error, 1)
-	go func() {
-		for {
-			if err := unix.Flock(fd, unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
-				locked <- err
-				return
-			}
-		}
-	}()
+	go func() { locked <- flock(fd, unix.LOCK_EX) }()
 	select {
 	case err := <-locked:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+func flock(fd, how int) error {
+	for {
+		if err := unix.Flock(fd, how); !errors.Is(err, unix.EINTR) {
+			return err
+		}
 	}
 }
 

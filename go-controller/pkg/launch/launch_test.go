@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -58,7 +59,7 @@ func listen(t *testing.T, c *Config) {
 // A new host gets a database, a known one keeps its own, brought to the schema of the version that starts.
 func TestServer(t *testing.T) {
 	c := folders(t)
-	log := scripts(t, map[string]string{"ovsdb-tool": `
+	log := scripts(t, map[string]string{"ovsdb-server": "", "ovsdb-tool": `
 case $1 in
 create) echo new > "$2" ;;
 needs-conversion) cat "$2.needs" 2>/dev/null || echo no ;;
@@ -83,6 +84,7 @@ esac`})
 	}
 	schema := "/schema/vswitch.ovsschema"
 	wantCalls := []string{
+		"ovsdb-server --version",
 		"ovsdb-tool create " + c.file() + ".new " + schema,
 		"ovsdb-tool needs-conversion " + c.file() + " " + schema,
 		"ovsdb-tool needs-conversion " + c.file() + " " + schema,
@@ -96,7 +98,7 @@ esac`})
 // The host's own Open vSwitch and one in a pod would fight about bridges.
 func TestServerRefusesAnother(t *testing.T) {
 	c := folders(t)
-	scripts(t, nil)
+	scripts(t, map[string]string{"ovsdb-server": ""})
 	listen(t, c)
 	_, err := c.Prepare(t.Context(), OVSDBServer)
 	if err == nil || !strings.Contains(err.Error(), "ovs.host") {
@@ -106,12 +108,12 @@ func TestServerRefusesAnother(t *testing.T) {
 
 func TestClients(t *testing.T) {
 	for program, want := range map[string][]string{
-		VSwitchd: {"ovs-vswitchd --version",
+		VSwitchd: {"ovs-vswitchd --version", "ovs-vswitchd --version",
 			"ovs-vsctl --db=unix:SOCKET --no-wait --timeout=10 init -- set Open_vSwitch . ovs_version=3.5.0 external_ids:rundir=RUN"},
-		OVNController: {"ovs-vsctl --db=unix:SOCKET --no-wait --timeout=10 init"},
+		OVNController: {"ovn-controller --version", "ovs-vsctl --db=unix:SOCKET --no-wait --timeout=10 init"},
 	} {
 		c := folders(t)
-		log := scripts(t, map[string]string{"ovs-vsctl": "", "ovs-vswitchd": "echo 'ovs-vswitchd (Open vSwitch) 3.5.0'; echo more"})
+		log := scripts(t, map[string]string{"ovn-controller": "", "ovs-vsctl": "", "ovs-vswitchd": "echo 'ovs-vswitchd (Open vSwitch) 3.5.0'; echo more"})
 		listen(t, c)
 		argv, err := c.Prepare(t.Context(), program)
 		if err != nil {
@@ -140,5 +142,65 @@ func TestLock(t *testing.T) {
 	cancel()
 	if err := c.lock(ctx, VSwitchd); !errors.Is(err, context.Canceled) {
 		t.Errorf("the second has the lock: %v", err)
+	}
+}
+
+// An image without the program, or with one that does not run, must not make a former container end: it is noticed before the lock.
+func TestBrokenImage(t *testing.T) {
+	c := folders(t)
+	scripts(t, map[string]string{"ovs-vswitchd": "exit 127"})
+	if _, err := c.Prepare(t.Context(), VSwitchd); err == nil || !strings.Contains(err.Error(), "--version") {
+		t.Errorf("error %v", err)
+	}
+	if entries, err := os.ReadDir(c.RunDir); err == nil {
+		t.Errorf("something was done: %v", entries)
+	}
+}
+
+// With the userspace datapath a container ends only when the next one waits and there is a node agent; with the kernel's, and without the external
+// bridge, at once.
+func TestHandOver(t *testing.T) {
+	c := folders(t)
+	if err := os.MkdirAll(c.RunDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c.AgentSocket = filepath.Join(t.TempDir(), "agent.sock")
+	try := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*handOverCalm*handOverPause)
+		defer cancel()
+		return c.HandOver(ctx, VSwitchd)
+	}
+	for _, datapath := range []string{"echo system", "exit 1"} {
+		scripts(t, map[string]string{"ovs-vsctl": datapath})
+		if err := try(); err != nil {
+			t.Errorf("%s: %v", datapath, err)
+		}
+	}
+	scripts(t, map[string]string{"ovs-vsctl": "echo netdev"})
+	if err := try(); err == nil || !strings.Contains(err.Error(), "no other container") {
+		t.Errorf("alone: %v", err)
+	}
+	if err := c.lock(t.Context(), VSwitchd); err != nil {
+		t.Fatal(err)
+	}
+	next, end := context.WithCancel(t.Context())
+	defer end()
+	go c.lock(next, VSwitchd) //nolint:errcheck // it waits until the test ends
+	for c.successor(VSwitchd) != nil {
+		time.Sleep(time.Millisecond)
+	}
+	if err := try(); err == nil || !strings.Contains(err.Error(), "the node agent") {
+		t.Errorf("without an agent: %v", err)
+	}
+	l, err := net.Listen("unix", c.AgentSocket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := c.HandOver(t.Context(), VSwitchd); err != nil {
+		t.Errorf("with the next one and an agent: %v", err)
+	}
+	if err := c.successor(OVSDBServer); err == nil {
+		t.Error("a container waits for the place of another program's")
 	}
 }
