@@ -38,6 +38,7 @@ Look through it before you give it away: names, addresses and labels are in it.`
 	fs.StringVarP(&file, "output", "o", "", "archive that is written, - for the standard output (default: ovnkube-bundle-TIME.tar.gz)")
 	fs.StringSliceVar(&nodes, "nodes", nil, "nodes that are looked into (default: all)")
 	fs.Int64Var(&size, "max-size", bundle.DefaultSize>>20, "how much it may hold, in MiB before compression")
+	g.completeFlag(cmd, "nodes", completer.nodes)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		_, client, err := g.cluster()
 		if err != nil {
@@ -49,7 +50,7 @@ Look through it before you give it away: names, addresses and labels are in it.`
 		}
 		o := bundle.Options{Client: client, Access: a, Namespace: g.installed, Nodes: nodes, Size: size << 20, Version: telemetry.Version(), Now: time.Now}
 		o.Status = func(ctx context.Context, to io.Writer) error {
-			report, err := (&status.Reader{Client: client, Access: a, Now: time.Now, Passive: true}).Read(ctx)
+			report, err := (&status.Reader{Client: client, Access: a, Namespace: g.installed, Now: time.Now, Passive: true, Verbose: true}).Read(ctx)
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,6 +68,23 @@ func (c completer) of(ctx context.Context, kind, prefix, typed string) []string 
 		out = append(out, prefix+name)
 	}
 	return out
+}
+
+// nodes completes a list of nodes, with commas between; the ones that are there are not offered again.
+func (c completer) nodes(ctx context.Context, typed string) []string {
+	prefix := typed[:strings.LastIndexByte(typed, ',')+1]
+	taken := strings.Split(prefix, ",")
+	var out []string
+	for _, name := range objectNames(ctx, c.client, "node", "") {
+		if !slices.Contains(taken, name) {
+			out = append(out, prefix+name)
+		}
+	}
+	return out
+}
+
+func (c completer) namespaces(ctx context.Context, _ string) []string {
+	return objectNames(ctx, c.client, "namespace", "")
 }
 
 func (g *globals) completer() (completer, bool) {

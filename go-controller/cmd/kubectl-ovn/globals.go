@@ -2,8 +2,11 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -45,15 +48,46 @@ func addGlobals(cmd *cobra.Command) *globals {
 	fs.StringVar(&g.installed, "ovn-namespace", names.Namespace, "namespace of the network's pods")
 	complete(cmd, "output", output.Formats()...)
 	complete(cmd, "access", accessPods, accessLocal)
+	register(cmd, "context", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return g.contexts(), noFiles
+	})
+	g.completeFlag(cmd, "namespace", completer.namespaces)
+	g.completeFlag(cmd, "ovn-namespace", completer.namespaces)
+	g.completeFlag(cmd, "control-plane", completer.nodes)
 	return g
 }
 
 // complete offers words for a flag.
 func complete(cmd *cobra.Command, flag string, words ...string) {
+	register(cmd, flag, cobra.FixedCompletions(words, noFiles))
+}
+
+// register gives a flag what completes it.
+func register(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
 	// It fails for flags that do not exist only, which a test would find.
-	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
 		panic(err)
 	}
+}
+
+// completeFlag offers what the cluster has for a flag.
+func (g *globals) completeFlag(cmd *cobra.Command, flag string, of func(c completer, ctx context.Context, typed string) []string) {
+	register(cmd, flag, func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		c, ok := g.completer()
+		if !ok {
+			return nil, noFiles
+		}
+		return of(c, cmd.Context(), typed), noFiles
+	})
+}
+
+// contexts are those of the kubeconfig file.
+func (g *globals) contexts() []string {
+	raw, err := g.clientConfig().RawConfig()
+	if err != nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(raw.Contexts))
 }
 
 func (g *globals) clientConfig() clientcmd.ClientConfig {

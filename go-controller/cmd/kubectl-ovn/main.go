@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/telemetry"
 )
 
 func main() {
@@ -53,6 +55,7 @@ func newRoot() *cobra.Command {
 It reads the cluster's objects, and OVN's databases by way of their pods. Where the components are processes
 rather than pods, --access local runs OVN's programs here, and --access COMMAND runs them by a command that
 reaches a machine, like --access 'ssh root@{host}'.`,
+		Version:       telemetry.Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl ovn"},

@@ -17,6 +17,7 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/status"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/trace"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovndb"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/telemetry"
 )
 
 var update = flag.Bool("update", false, "write the reference")
@@ -50,7 +51,7 @@ func TestReference(t *testing.T) {
 }
 
 func describe(b *strings.Builder, cmd *cobra.Command) {
-	fmt.Fprintf(b, "\n### %s\n\n%s\n\n    %s\n", cmd.CommandPath(), strings.TrimSuffix(cmd.Short, ".")+".", cmd.UseLine())
+	fmt.Fprintf(b, "\n### %s\n\n%s\n\n    %s\n", cmd.CommandPath(), sentence(cmd.Short), cmd.UseLine())
 	if flags := cmd.LocalFlags().FlagUsagesWrapped(0); flags != "" {
 		fmt.Fprintf(b, "\n```\n%s```\n", flags)
 	}
@@ -58,6 +59,25 @@ func describe(b *strings.Builder, cmd *cobra.Command) {
 		if sub.IsAvailableCommand() && sub.Name() != "completion" {
 			describe(b, sub)
 		}
+	}
+}
+
+// sentence ends what does not end as one.
+func sentence(words string) string {
+	if strings.HasSuffix(words, ".") || strings.HasSuffix(words, "?") {
+		return words
+	}
+	return words + "."
+}
+
+// Bug reports need it.
+func TestVersion(t *testing.T) {
+	var b bytes.Buffer
+	cmd := newRoot()
+	cmd.SetOut(&b)
+	cmd.SetArgs([]string{"--version"})
+	if err := cmd.Execute(); err != nil || b.String() != "kubectl ovn version "+telemetry.Version()+"\n" {
+		t.Errorf("--version: %v, %q", err, b.String())
 	}
 }
 

@@ -41,7 +41,7 @@ network, or packets their destinations; 1, it cannot be told.`,
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "look again until all is well")
 	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long --wait waits")
-	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "also show each node, and which features are on and why")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "look into each node; also show databases' members, nodes, versions, tunnels, and which features are on and why")
 	cmd.Flags().BoolVar(&passive, "passive", false, "do not have northd and nodes confirm")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		printer, err := g.printer(cmd)
@@ -56,7 +56,7 @@ network, or packets their destinations; 1, it cannot be told.`,
 		if err != nil {
 			return err
 		}
-		reader := &status.Reader{Client: client, Access: a, Now: time.Now, Passive: passive}
+		reader := &status.Reader{Client: client, Access: a, Namespace: g.installed, Now: time.Now, Passive: passive, Verbose: verbose}
 		ctx := cmd.Context()
 		if wait {
 			var cancel context.CancelFunc

@@ -22,7 +22,7 @@ func newTrace(g *globals) *cobra.Command {
 		Short: "Why one end can or cannot reach another: network policies, OVN's way, and what decides",
 		Long: `trace follows the first packet of a connection. SRC is a pod, a node or an address; DST is a pod, service, node or
 address, with a port unless there is only one. Ends are named as [NAMESPACE/]NAME of a pod (as DST also of a service),
-or as pod/…, service/…, node/NAME.
+or as pod/…, service/…, node/NAME; services also as NAME.NAMESPACE.svc.
 
 It shows which network policies apply and what they say, the packet's way through the logical network, and the rule
 or load balancer that decides, with the object it comes from. The last line is the verdict. Nothing is sent. With a service, every endpoint
@@ -35,10 +35,11 @@ is followed. Exit code 2 says that packets do not arrive, 1 that it cannot be to
 		ValidArgsFunction: g.completeEnds,
 	}
 	cmd.Flags().StringVar(&protocol, "protocol", "tcp", "tcp, udp or sctp")
-	cmd.Flags().BoolVarP(&ipv6, "ipv6", "6", false, "take the IPv6 addresses of what is named")
+	cmd.Flags().BoolVarP(&ipv6, "ipv6", "6", false, "take the IPv6 addresses of what is named (default: IPv4, or the only family that both ends have)")
 	cmd.Flags().StringVar(&via, "via", "", "node by which packets from outside come in (default: that of the destination)")
 	cmd.Flags().BoolVar(&ofproto, "ofproto", true, "also ask the Open vSwitch of the node where the packet begins what its flows do")
 	complete(cmd, "protocol", "tcp", "udp", "sctp")
+	g.completeFlag(cmd, "via", completer.nodes)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		printer, err := g.printer(cmd)
 		if err != nil {

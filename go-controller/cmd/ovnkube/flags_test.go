@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ovnkube/ovnkube/go-controller/pkg/config"
+	"github.com/ovnkube/ovnkube/go-controller/pkg/telemetry"
 )
 
 const (
@@ -101,5 +102,16 @@ func TestDefaultsAreShown(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Bug reports need it.
+func TestVersion(t *testing.T) {
+	var b strings.Builder
+	cmd := newRootCommand()
+	cmd.SetOut(&b)
+	cmd.SetArgs([]string{"--version"})
+	if err := cmd.Execute(); err != nil || b.String() != "ovnkube version "+telemetry.Version()+"\n" {
+		t.Errorf("--version: %v, %q", err, b.String())
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ovnkube/ovnkube/go-controller/pkg/telemetry"
 )
 
 func main() {
@@ -25,6 +27,7 @@ func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "ovnkube",
 		Short:         "OVN networking for Kubernetes",
+		Version:       telemetry.Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}

@@ -33,6 +33,8 @@ const (
 	SwitchPods = "ovs"
 	// NodePods run on every node.
 	NodePods = "node"
+	// AgentContainer, of NodePods, runs the node agent.
+	AgentContainer = "ovnkube-node"
 	// ControllerContainer, of NodePods, runs ovn-controller and sees the node's Open vSwitch.
 	ControllerContainer = "ovn-controller"
 )

@@ -30,19 +30,25 @@ type Streams struct {
 type Place struct {
 	// Database is "nb" or "sb": beside a server of that database.
 	Database string
-	// Node is the name of a node, when Database is empty.
+	// Node is the name of a node; with Database the one that has the server, empty for any of them.
 	Node string
 }
 
 // Beside is the place of a database.
 func Beside(k ovndb.Kind) Place { return Place{Database: k.Short} }
 
+// Member is the place of a database's server on a node.
+func Member(k ovndb.Kind, node string) Place { return Place{Database: k.Short, Node: node} }
+
 // On is the place of a node's Open vSwitch.
 func On(node string) Place { return Place{Node: node} }
 
 // String names the place.
 func (p Place) String() string {
-	if p.Database != "" {
+	switch {
+	case p.Database != "" && p.Node != "":
+		return "database " + p.Database + " on " + p.Node
+	case p.Database != "":
 		return "database " + p.Database
 	}
 	return "node " + p.Node

@@ -29,6 +29,9 @@ func TestMachinesCommand(t *testing.T) {
 		{"another node", Machines{Here: "cp"}, On("node1"), nil},
 		{"through a command", Machines{Through: []string{"lab", "exec", "{host}", "--"}}, On("node1"), append([]string{"lab", "exec", "node1", "--"}, argv...)},
 		{"the databases", Machines{Through: []string{"lab", "exec", "{host}", "--"}, ControlPlane: "cp"}, Beside(ovndb.SB()), append([]string{"lab", "exec", "cp", "--"}, argv...)},
+		{"one of the databases", Machines{Through: []string{"lab", "exec", "{host}", "--"}, ControlPlane: "cp"}, Member(ovndb.SB(), "cp2"), append([]string{"lab", "exec", "cp2", "--"}, argv...)},
+		{"one of the databases, here", Machines{Here: "cp"}, Member(ovndb.SB(), "cp"), argv},
+		{"one of the databases, elsewhere", Machines{Here: "cp"}, Member(ovndb.SB(), "cp2"), nil},
 		{"the databases, machine unknown", Machines{Through: []string{"lab", "exec", "{host}", "--"}}, Beside(ovndb.SB()), nil},
 		{"ssh gives the words to a shell", Machines{Through: []string{"/usr/bin/ssh", "root@{host}"}}, On("node1"),
 			[]string{"/usr/bin/ssh", "root@node1", "'ovs-vsctl'", "'get'", `'it'\''s'`}},
@@ -72,7 +75,7 @@ func TestFindPod(t *testing.T) {
 		pod("node-a", names.NodePods, "node1", names.ControllerContainer, corev1.ConditionFalse, corev1.PodRunning),
 	)
 	p := &Pods{Client: client.CoreV1(), Namespace: names.Namespace}
-	for at, want := range map[Place]string{Beside(ovndb.NB()): "db-b", On("node1"): "node-a", Beside(ovndb.SB()): "", On(""): ""} {
+	for at, want := range map[Place]string{Beside(ovndb.NB()): "db-b", Member(ovndb.NB(), "cp1"): "db-a", Member(ovndb.NB(), "cp3"): "", On("node1"): "node-a", Beside(ovndb.SB()): "", On(""): ""} {
 		got, _, err := p.find(context.Background(), at)
 		if got != want || (err != nil) != (want == "") {
 			t.Errorf("%s: pod %q (%v), want %q", at, got, err, want)

@@ -67,16 +67,16 @@ func input(cmd *exec.Cmd, in io.Reader) (feed func(), err error) {
 
 // command is what is run here in order to run argv at a place.
 func (m *Machines) command(at Place, argv []string) ([]string, error) {
-	host := m.ControlPlane
-	if at.Database == "" {
-		host = at.Node
-	}
+	host := at.Node
 	if len(m.Through) == 0 {
-		if at.Database == "" && host != "" && host != m.Here {
+		if host != "" && host != m.Here {
 			return nil, fmt.Errorf("this machine is %s, not node %s: run the command there, or give --access a command that reaches it, like 'ssh root@%s'",
 				m.Here, host, hostWord)
 		}
 		return argv, nil
+	}
+	if at.Database != "" && host == "" {
+		host = m.ControlPlane
 	}
 	if host == "" {
 		return nil, errors.New("which machine? Name the node, or the databases' machine with --control-plane")

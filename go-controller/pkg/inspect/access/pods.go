@@ -50,7 +50,8 @@ func (p *Pods) find(ctx context.Context, at Place) (pod, container string, err e
 		return "", "", fmt.Errorf("list pods %s in namespace %s: %w", selector, p.Namespace, err)
 	}
 	pods := slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool {
-		return pod.Status.Phase != corev1.PodRunning || !slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == container })
+		elsewhere := at.Node != "" && pod.Spec.NodeName != at.Node
+		return elsewhere || pod.Status.Phase != corev1.PodRunning || !slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == container })
 	})
 	if len(pods) == 0 {
 		return "", "", fmt.Errorf("no pod with %s and container %s runs for %s in namespace %s: see kubectl -n %s get pods; "+

@@ -28,6 +28,9 @@ wait "$capture"; code=$?
 kill "$watch" 2>/dev/null
 exit "$code"`
 
+// user stays root: to become another one, which tcpdump does by itself otherwise, containers may lack the right.
+const user = "root"
+
 // Options are what is captured, and where it goes.
 type Options struct {
 	Access access.Access
@@ -54,7 +57,7 @@ func Run(ctx context.Context, o Options) error {
 		time.AfterFunc(patience, cancel)
 	})
 	defer stop()
-	argv := append([]string{"sh", "-c", script, "sh", "-i", device, "-n", "-l", "-U"}, o.Args...)
+	argv := append([]string{"sh", "-c", script, "sh", "-i", device, "-n", "-l", "-U", "-Z", user}, o.Args...)
 	err = o.Access.Run(running, access.On(o.Pod.Spec.NodeName), access.Streams{In: in, Out: o.Out, Err: o.Err}, argv...)
 	if ctx.Err() != nil {
 		return nil

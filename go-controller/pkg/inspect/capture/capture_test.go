@@ -44,7 +44,7 @@ func TestWhere(t *testing.T) {
 	if err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("-i 0123456789abcde -n -l -U -c 1 tcp port 80\n", out.String()); diff != "" {
+	if diff := cmp.Diff("-i 0123456789abcde -n -l -U -Z root -c 1 tcp port 80\n", out.String()); diff != "" {
 		t.Errorf("tcpdump (-want +got):\n%s", diff)
 	}
 	if complaints.String() != "1 packet captured\n" {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	libovsdb "github.com/ovn-org/libovsdb/ovsdb"
@@ -38,7 +39,7 @@ func Objects(t *testing.T, into any) {
 
 // Access answers queries of the databases as the cluster's did, and notes what else was to be run.
 type Access struct {
-	// Answers are the outputs of other commands, by the command's words with spaces between, or by a part of them.
+	// Answers are the outputs of other commands, by the place and the command's words with spaces between, or by a part of that.
 	Answers map[string]string
 	// Unreadable is the database, "nb" or "sb", whose content cannot be read.
 	Unreadable string
@@ -47,6 +48,13 @@ type Access struct {
 	// Ran are these commands, each with its place.
 	Ran     []string
 	changes map[string]map[string]json.RawMessage
+	mu      sync.Mutex
+}
+
+func (a *Access) note(line string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.Ran = append(a.Ran, line)
 }
 
 // Change gives a column of all rows of a northbound table another value.
@@ -69,7 +77,8 @@ func (a *Access) Run(_ context.Context, at access.Place, streams access.Streams,
 		}
 		return a.answer(at, argv[len(argv)-1], streams)
 	}
-	a.Ran = append(a.Ran, at.String()+": "+line)
+	line = at.String() + ": " + line
+	a.note(line)
 	for part, text := range a.Answers {
 		if strings.Contains(line, part) {
 			_, err := streams.Out.Write([]byte(text))

@@ -2,6 +2,7 @@
 package status
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -60,6 +61,8 @@ type Finding struct {
 type Report struct {
 	State    State     `json:"state"`
 	Findings []Finding `json:"findings"`
+	// Databases are told with --verbose.
+	Databases []Database `json:"databases,omitempty"`
 	// Features are what is on or off, with the reason.
 	Features []Feature `json:"features"`
 	// Nodes are told with --verbose.
@@ -77,10 +80,14 @@ type Feature struct {
 type Reader struct {
 	Client kubernetes.Interface
 	Access access.Access
+	// Namespace is that of the network's pods; empty stands for names.Namespace.
+	Namespace string
 	// Now is the time.
 	Now func() time.Time
 	// Passive leaves the number nb_cfg alone, so that nothing is written; what hangs is then seen only if somebody has asked before.
 	Passive bool
+	// Verbose has each node looked into. Where agents are processes that is done anyway: no pod tells of them.
+	Verbose bool
 	// asked tells whether it has had northd and nodes confirm before.
 	asked bool
 }
@@ -123,9 +130,11 @@ func (r *Reader) global(ctx context.Context) (nbdb.NBGlobal, error) {
 
 // facts are what is read.
 type facts struct {
-	view  inspect.View
-	sb    *database.Snapshot
-	lease *coordinationv1.Lease
+	view inspect.View
+	// namespace is that of the network's pods.
+	namespace string
+	sb        *database.Snapshot
+	lease     *coordinationv1.Lease
 	// noLease says why the lease cannot be read, notAsked why northd and nodes could not be asked to confirm.
 	noLease, notAsked error
 	now               time.Time
@@ -137,17 +146,22 @@ func (r *Reader) Read(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &facts{view: inspect.View{Objects: objects}, now: r.Now()}
+	f := &facts{view: inspect.View{Objects: objects}, namespace: cmp.Or(r.Namespace, names.Namespace), now: r.Now()}
 	f.lease, err = r.Client.CoordinationV1().Leases(names.MasterLeaseNamespace).Get(ctx, names.MasterLease, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		f.noLease = err
 	}
 	var report Report
 	for _, k := range []ovndb.Kind{ovndb.NB(), ovndb.SB()} {
-		report.add(r.database(ctx, k))
+		d, finding := r.database(ctx, f, k)
+		report.Databases = append(report.Databases, d)
+		report.add(finding)
 	}
 	if r.contents(ctx, f, &report) {
 		report.Nodes = f.nodes()
+		if _, asPods := f.agents(); r.Verbose || !asPods {
+			r.look(ctx, report.Nodes)
+		}
 		report.add(f.master(), f.northd(), f.nodesFinding(report.Nodes), f.pods(), f.policies())
 		report.Features = f.features()
 	}

@@ -23,7 +23,6 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/inspecttest"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/inspect/output"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
-	"github.com/ovnkube/ovnkube/go-controller/pkg/ovndb"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -35,7 +34,9 @@ const standalone = `[{"rows":[{"model":"standalone","connected":true,"leader":tr
 // world is the cluster of inspecttest, with a master that leads.
 type world struct {
 	// secret: the lease may not be read.
-	secret  bool
+	secret bool
+	// verbose: each node is looked into.
+	verbose bool
 	objects inspect.Objects
 	lease   *coordinationv1.Lease
 	access  *inspecttest.Access
@@ -74,7 +75,7 @@ func (w *world) read(t *testing.T) *Report {
 		})
 	}
 	if w.reader == nil {
-		w.reader = &Reader{Client: client, Access: w.access, Now: func() time.Time { return now }}
+		w.reader = &Reader{Client: client, Access: w.access, Now: func() time.Time { return now }, Verbose: w.verbose}
 	}
 	r, err := w.reader.Read(context.Background())
 	if err != nil {
@@ -84,7 +85,14 @@ func (w *world) read(t *testing.T) *Report {
 }
 
 func TestWell(t *testing.T) {
-	r := newWorld(t).read(t)
+	w := newWorld(t)
+	w.verbose = true
+	w.access.Answers["node node1: sh -c"] = looked("172.18.0.12", `"up"`, `["set",[]]`)
+	w.access.Answers["node node2: sh -c"] = looked("172.18.0.11", `"up"`, `["set",[]]`)
+	w.access.Answers[`["_Server"`] = strings.ReplaceAll(standalone, "standalone", "clustered")
+	w.access.Answers["database nb: ovs-appctl"] = one.asked("leader", "self", well, two.at(6))
+	w.access.Answers["database sb: ovs-appctl"] = two.asked("leader", "self", well, one)
+	r := w.read(t)
 	if r.State != OK {
 		t.Errorf("state %s", r.State)
 	}
@@ -224,31 +232,5 @@ func TestClusterDeadline(t *testing.T) {
 	asked := slices.DeleteFunc(slices.Clone(w.access.Ran), func(line string) bool { return !strings.Contains(line, "cluster/status") })
 	if len(asked) != 2 || !strings.Contains(asked[0], "ovs-appctl --timeout=") || !strings.Contains(asked[1], "ovs-appctl --timeout=") {
 		t.Errorf("asked %q, want both databases' servers, with a deadline", asked)
-	}
-}
-
-func TestCluster(t *testing.T) {
-	member := func(id string, heard time.Duration, self bool) ovndb.Server {
-		return ovndb.Server{ID: id, LastMessage: heard, Self: self}
-	}
-	for _, c := range []struct {
-		name  string
-		s     ovndb.Status
-		state State
-	}{
-		{"well, asked the leader", ovndb.Status{Role: "leader", Leader: "self", Servers: []ovndb.Server{member("a", 0, true), member("b", time.Second, false), member("c", 0, false)}}, OK},
-		{"well, asked a follower", ovndb.Status{Role: "follower", Leader: "b", Servers: []ovndb.Server{member("a", 0, true), member("b", time.Second, false), member("c", -1, false)}}, OK},
-		{"a member is silent", ovndb.Status{Role: "leader", Leader: "self", Servers: []ovndb.Server{member("a", 0, true), member("b", time.Hour, false), member("c", 0, false)}}, Degraded},
-		{"a member was never heard of", ovndb.Status{Role: "leader", Leader: "self", Servers: []ovndb.Server{member("a", 0, true), member("b", -1, false)}}, Degraded},
-		{"no leader", ovndb.Status{Role: "candidate", Servers: []ovndb.Server{member("a", 0, true)}}, Failed},
-	} {
-		c.s.Status, c.s.ElectionTimer = "cluster member", ovndb.DefaultElectionTimer
-		f := clusterFinding(Finding{State: OK}, &c.s)
-		if f.State != c.state {
-			t.Errorf("%s: %+v, want %s", c.name, f, c.state)
-		}
-		if said := strings.Contains(f.Detail, "a follower answers"); said != (c.s.Role == "follower") {
-			t.Errorf("%s: %+v: want a follower's answer to be told as such", c.name, f)
-		}
 	}
 }

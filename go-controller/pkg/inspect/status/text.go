@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -32,15 +33,36 @@ func (r *Report) Write(p *output.Printer, verbose bool) error {
 	return err
 }
 
+// members are those of databases that are clusters.
+func (r *Report) members() output.Result {
+	out := output.Result{Columns: []output.Column{{Name: "DATABASE"}, {Name: "MEMBER"}, {Name: "ROLE"}, {Name: "BEHIND"}, {Name: "ADDRESS"}}}
+	for _, d := range r.Databases {
+		for _, m := range d.Members {
+			behind := "?"
+			if m.Behind != nil {
+				behind = fmt.Sprint(*m.Behind)
+			}
+			out.Rows = append(out.Rows, []string{d.Name, m.Node, m.Role, behind, m.Address})
+		}
+	}
+	return out
+}
+
 func (r *Report) writeDetails(p *output.Printer) error {
-	nodes := output.Result{Columns: []output.Column{{Name: "NODE"}, {Name: "STATE"}, {Name: "SUBNETS"}, {Name: "GATEWAY"}, {Name: "TUNNEL END"}, {Name: "LAG"}, {Name: "PODS"}}}
+	nodes := output.Result{Columns: []output.Column{{Name: "NODE"}, {Name: "STATE"}, {Name: "SUBNETS"}, {Name: "GATEWAY"}, {Name: "TUNNEL END"}, {Name: "TUNNELS UP"}, {Name: "LAG"}, {Name: "PODS"}}}
+	programs := output.Result{Columns: []output.Column{{Name: "NODE"}, {Name: "OVNKUBE"}, {Name: "OPEN VSWITCH"}, {Name: "OVN"}}}
 	for i := range r.Nodes {
 		n := &r.Nodes[i]
 		state := string(OK)
 		if w := n.wrong(); w != "" {
 			state = p.Paint(output.Yellow, w)
 		}
-		nodes.Rows = append(nodes.Rows, []string{n.Name, state, strings.Join(n.Subnets, ","), n.GatewayMode, strings.Join(n.Tunnels, ","), fmt.Sprint(n.Lag), fmt.Sprint(n.Ports)})
+		nodes.Rows = append(nodes.Rows, []string{n.Name, state, strings.Join(n.Subnets, ","), n.GatewayMode, strings.Join(n.Tunnels, ","), cmp.Or(n.tunnelsUp(), "?"), fmt.Sprint(n.Lag), fmt.Sprint(n.Ports)})
+		if v := n.Versions; v != nil {
+			programs.Rows = append(programs.Rows, []string{n.Name, cmp.Or(v.OVNKube, "?"), cmp.Or(v.OVS, "?"), cmp.Or(v.OVN, "?")})
+		} else {
+			programs.Rows = append(programs.Rows, []string{n.Name, "? " + n.NotSeen, "?", "?"})
+		}
 	}
 	features := output.Result{Columns: []output.Column{{Name: "FEATURE"}, {Name: "ON"}, {Name: "REASON"}}}
 	for _, f := range r.Features {
@@ -50,7 +72,7 @@ func (r *Report) writeDetails(p *output.Printer) error {
 		}
 		features.Rows = append(features.Rows, []string{f.Name, on, f.Reason})
 	}
-	for _, table := range []output.Result{nodes, features} {
+	for _, table := range []output.Result{r.members(), nodes, programs, features} {
 		if len(table.Rows) == 0 {
 			continue
 		}

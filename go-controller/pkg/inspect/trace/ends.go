@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -45,7 +46,40 @@ func (p *place) String() string {
 // own tells whether the place is a pod on the cluster's network.
 func (p *place) own() bool { return p.pod != nil && !p.pod.Spec.HostNetwork }
 
-// find reads the words for an end: [KIND/][NAMESPACE/]NAME[:PORT], ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT.
+// familyError says that an end has no address of the connection's family.
+type familyError struct{ what string }
+
+func (e *familyError) Error() string { return e.what }
+
+// ends finds both ends. Names have IPv4 addresses, or IPv6 ones where that is asked for or the only family that both have.
+func (t *tracer) ends(source, destination string) (from, to *place, err error) {
+	from, to, err = t.both(source, destination)
+	var lacking *familyError
+	if t.IPv6 || !errors.As(err, &lacking) {
+		return from, to, err
+	}
+	t.v4 = false
+	if from, to, otherwise := t.both(source, destination); otherwise == nil {
+		return from, to, nil
+	}
+	return nil, nil, err
+}
+
+func (t *tracer) both(source, destination string) (from, to *place, err error) {
+	// An address decides the family; so the end that is one comes first.
+	if a, err := netip.ParseAddr(source); err == nil {
+		t.byAddress(a.Unmap(), 0)
+	}
+	if to, err = t.find(destination); err != nil {
+		return nil, nil, fmt.Errorf("destination: %w", err)
+	}
+	if from, err = t.find(source); err != nil {
+		return nil, nil, fmt.Errorf("source: %w", err)
+	}
+	return from, to, nil
+}
+
+// find reads the words for an end: [KIND/][NAMESPACE/]NAME[:PORT], NAME.NAMESPACE.svc[.DOMAIN][:PORT] of a service, ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT.
 func (t *tracer) find(words string) (*place, error) {
 	if a, err := netip.ParseAddrPort(words); err == nil {
 		return t.byAddress(a.Addr().Unmap(), a.Port()), nil
@@ -93,6 +127,9 @@ func (t *tracer) named(kind, name string) (*place, error) {
 		}
 	}
 	if !strings.HasPrefix(kind, "p") {
+		if ofDNS, ok := serviceOfDNS(name); ok {
+			key = ofDNS
+		}
 		for i := range t.Objects.Services {
 			if s := kube.NewService(&t.Objects.Services[i]); s.Key() == key {
 				return t.byService(s)
@@ -100,6 +137,15 @@ func (t *tracer) named(kind, name string) (*place, error) {
 		}
 	}
 	return nil, fmt.Errorf("there is no pod or service %s; for others say service/NAME, node/NAME or an address", key)
+}
+
+// serviceOfDNS reads a service's name in DNS: NAME.NAMESPACE.svc, with or without the cluster's domain.
+func serviceOfDNS(name string) (key string, ok bool) {
+	labels := strings.Split(strings.TrimSuffix(name, "."), ".")
+	if len(labels) < 3 || labels[2] != "svc" || strings.Contains(name, "/") {
+		return "", false
+	}
+	return names.ObjectName(labels[1], labels[0]), true
 }
 
 func (t *tracer) byPod(p *corev1.Pod) (*place, error) {
@@ -113,7 +159,7 @@ func (t *tracer) byPod(p *corev1.Pod) (*place, error) {
 			return out, nil
 		}
 	}
-	return nil, fmt.Errorf("pod %s/%s (%s) has no %s address", p.Namespace, p.Name, p.Status.Phase, t.family())
+	return nil, &familyError{fmt.Sprintf("pod %s/%s (%s) has no %s address", p.Namespace, p.Name, p.Status.Phase, t.family())}
 }
 
 func (t *tracer) byService(s *kube.Service) (*place, error) {
@@ -122,7 +168,7 @@ func (t *tracer) byService(s *kube.Service) (*place, error) {
 			return &place{service: s, address: a}, nil
 		}
 	}
-	return nil, fmt.Errorf("service %s has no %s cluster IP", s.Key(), t.family())
+	return nil, &familyError{fmt.Sprintf("service %s has no %s cluster IP", s.Key(), t.family())}
 }
 
 func (t *tracer) byNode(name string) (*place, error) {
@@ -133,7 +179,7 @@ func (t *tracer) byNode(name string) (*place, error) {
 					return &place{node: name, address: a}, nil
 				}
 			}
-			return nil, fmt.Errorf("node %s has no %s address", name, t.family())
+			return nil, &familyError{fmt.Sprintf("node %s has no %s address", name, t.family())}
 		}
 	}
 	return nil, fmt.Errorf("there is no node %s", name)

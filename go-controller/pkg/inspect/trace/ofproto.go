@@ -193,11 +193,11 @@ func (t *tracer) ofproto(ctx context.Context, p *packet, from *place) ([]string,
 	if len(f.rounds) == 0 {
 		return nil, fmt.Errorf("ofproto/trace of %s says nothing: %s", names.IntegrationBridge, text)
 	}
-	whose, err := t.deciding(ctx, f)
+	drops, err := t.deciding(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	return append([]string{fmt.Sprintf("comes in at port %d, %s", in, ports[in])}, f.tell(ports, whose)...), nil
+	return append([]string{fmt.Sprintf("comes in at port %d, %s", in, ports[in])}, f.tell(ports, drops)...), nil
 }
 
 // openFlow is the packet in the language of ovs-fields(7).
@@ -210,29 +210,36 @@ func (p *packet) openFlow(in int, protocol string) string {
 		source, p.source.Addr(), destination, p.destination.Addr(), ttl, p.source.Port(), p.destination.Port())
 }
 
-// deciding names the row that the flow which drops the packet comes from; "" when none does, or it is not known.
-func (t *tracer) deciding(ctx context.Context, f *flows) (string, error) {
+// decision is why a packet is dropped: by which flow of the last round, and the row that it comes from, where that is known.
+type decision struct {
+	flow *flow
+	row  string
+}
+
+// deciding finds the flow by which a packet is dropped, nil if it is not: where one flow decides and a later one acts, the former.
+func (t *tracer) deciding(ctx context.Context, f *flows) (decision, error) {
 	last := f.rounds[len(f.rounds)-1]
 	if last.datapath != "drop" || len(last.steps) == 0 {
-		return "", nil
+		return decision{}, nil
 	}
-	// The last flow may do what one just before it has decided.
+	out := decision{flow: &last.steps[len(last.steps)-1]}
 	var hops []Hop
-	for _, s := range slices.Backward(last.steps[max(0, len(last.steps)-deciders):]) {
-		if s.cookie != "" {
-			hops = append(hops, Hop{UUID: s.cookie, Stage: "ls_in_acl"})
+	var of []*flow
+	for i := len(last.steps) - 1; i >= max(0, len(last.steps)-deciders); i-- {
+		if s := &last.steps[i]; s.cookie != "" {
+			hops, of = append(hops, Hop{UUID: s.cookie, Stage: "ls_in_acl"}), append(of, s)
 		}
 	}
 	rows, err := t.rowsOf(ctx, hops)
 	if err != nil {
-		return "", err
+		return decision{}, err
 	}
-	for _, h := range hops {
+	for i, h := range hops {
 		if r := rows[h.UUID]; r != nil {
-			return describe(r), nil
+			return decision{of[i], describe(r)}, nil
 		}
 	}
-	return "", nil
+	return out, nil
 }
 
 // deciders is how many of the last flows may have to do with the end of a packet.
@@ -245,8 +252,8 @@ var (
 	zones        = regexp.MustCompile(`ct\((?:[a-z]+,)*zone=(\d+)[^()]*\),recirc\(`)
 )
 
-// tell puts flows into words. Ports are those of br-int; whose is the row by which the packet is dropped.
-func (f *flows) tell(ports map[int]device, whose string) []string {
+// tell puts flows into words. Ports are those of br-int; drops is why the packet is dropped, if it is.
+func (f *flows) tell(ports map[int]device, drops decision) []string {
 	var out []string
 	for i := range f.rounds {
 		r := &f.rounds[i]
@@ -260,14 +267,14 @@ func (f *flows) tell(ports map[int]device, whose string) []string {
 	}
 	last := &f.rounds[len(f.rounds)-1]
 	switch {
-	case last.datapath == "drop" && len(last.steps) > 0:
-		s := last.steps[len(last.steps)-1]
+	case drops.flow != nil:
+		s := drops.flow
 		line := fmt.Sprintf("%d flows; dropped in table %s of %s", len(last.steps), s.table, s.bridge)
 		if s.cookie != "" {
 			line += ", flow 0x" + strings.TrimLeft(s.cookie, "0")
 		}
-		if whose != "" {
-			line += ", " + whose
+		if drops.row != "" {
+			line += ", " + drops.row
 		}
 		out = append(out, line)
 	case strings.HasPrefix(last.datapath, "hash("), strings.Contains(last.datapath, ",hash("):

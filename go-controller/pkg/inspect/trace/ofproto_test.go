@@ -66,7 +66,12 @@ func TestOfproto(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := parseFlows(string(text)).tell(ports, "ACL of a test")
+		f := parseFlows(string(text))
+		var drops decision
+		if last := f.rounds[len(f.rounds)-1]; last.datapath == "drop" {
+			drops = decision{&last.steps[len(last.steps)-1], "ACL of a test"}
+		}
+		got := f.tell(ports, drops)
 		for i, line := range got { // Long actions are compared by their beginning.
 			if i < len(c.want) && strings.HasSuffix(c.want[i], "…") && strings.HasPrefix(line, strings.TrimSuffix(c.want[i], "…")) {
 				got[i] = c.want[i]
@@ -114,5 +119,26 @@ func TestOfprotoAsks(t *testing.T) {
 	p.source, p.destination = netip.MustParseAddrPort("[fd01::5]:40000"), netip.MustParseAddrPort("[fd01::4]:80")
 	if got := p.openFlow(7, "udp"); !strings.HasPrefix(got, "in_port=7,udp6,") || !strings.Contains(got, "ipv6_src=fd01::5,ipv6_dst=fd01::4,nw_ttl=64,") {
 		t.Errorf("IPv6: %s", got)
+	}
+}
+
+// Since OVN 23.06 one flow decides by an ACL, and another one drops: the former leads to the policy.
+func TestDeciding(t *testing.T) {
+	a := &inspecttest.Access{}
+	tr := &tracer{Options: options(t, a), flows: inspect.NewFlows(a)}
+	f := &flows{rounds: []round{{datapath: "drop", steps: []flow{
+		{bridge: "br-int", table: "8"}, {bridge: "br-int", table: "48", cookie: "55f077ec"}, {bridge: "br-int", table: "49"}, {bridge: "br-int", table: "50", cookie: "0000abcd"},
+	}}}}
+	drops, err := tr.deciding(context.Background(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "4 flows; dropped in table 48 of br-int, flow 0x55f077ec, ACL deny_in_"
+	if got := f.tell(nil, drops)[0]; !strings.HasPrefix(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	f.rounds[0].steps[1].cookie = ""
+	if drops, err = tr.deciding(context.Background(), f); err != nil || f.tell(nil, drops)[0] != "4 flows; dropped in table 50 of br-int, flow 0xabcd" {
+		t.Errorf("%v: %q", err, f.tell(nil, drops))
 	}
 }

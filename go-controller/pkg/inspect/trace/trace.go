@@ -28,7 +28,7 @@ type Options struct {
 	Namespace string
 	// Protocol is TCP, UDP or SCTP.
 	Protocol corev1.Protocol
-	// IPv6 makes ends that are given by name have their IPv6 addresses.
+	// IPv6 makes ends that are given by name have their IPv6 addresses. Else these are those of IPv4, or of the only family that they have.
 	IPv6 bool
 	// Via is the node by which packets from outside come in; empty means that of the destination.
 	Via string
@@ -81,17 +81,9 @@ type tracer struct {
 // Trace follows the first packet of a connection between two ends: a pod, node or address, and a pod, service, node or address with a port.
 func Trace(ctx context.Context, o Options, source, destination string) (*Report, error) {
 	t := &tracer{Options: o, v4: !o.IPv6, cluster: newCluster(o.Objects), flows: inspect.NewFlows(o.Access)}
-	// An address decides the family; so the end that is one comes first.
-	if _, err := netip.ParseAddr(source); err == nil {
-		t.byAddress(netip.MustParseAddr(source).Unmap(), 0)
-	}
-	to, err := t.find(destination)
+	from, to, err := t.ends(source, destination)
 	if err != nil {
-		return nil, fmt.Errorf("destination: %w", err)
-	}
-	from, err := t.find(source)
-	if err != nil {
-		return nil, fmt.Errorf("source: %w", err)
+		return nil, err
 	}
 	if from.service != nil {
 		return nil, fmt.Errorf("source %s: connections do not come from services", from)
@@ -240,7 +232,7 @@ func (t *tracer) connection(ctx context.Context, l leg) (*Connection, error) {
 func (t *tracer) way(ctx context.Context, p *packet, l leg) (*story, error) {
 	endpoint := l.endpoint
 	if endpoint == nil {
-		return t.follow(ctx, p, nil)
+		return t.follow(ctx, p, l, nil)
 	}
 	balancer := t.balancer(l)
 	if balancer == nil {
@@ -248,18 +240,21 @@ func (t *tracer) way(ctx context.Context, p *packet, l leg) (*story, error) {
 		return &story{fate: Rejected, by: by, path: []string{by}}, nil
 	}
 	if !l.several {
-		return t.follow(ctx, p, nil)
+		return t.follow(ctx, p, l, nil)
 	}
-	s, err := t.follow(ctx, p, endpoint)
+	s, err := t.follow(ctx, p, l, endpoint)
 	if err == nil { // When it is told the endpoint, ovn-trace does not show the load balancer.
 		s.path = slices.Insert(s.path, 0, "the destination becomes "+netip.AddrPortFrom(endpoint.address, endpoint.port).String()+", by "+describe(balancer))
 	}
 	return s, err
 }
 
-func (t *tracer) follow(ctx context.Context, p *packet, endpoint *place) (*story, error) {
-	hops, err := t.ovn(ctx, p, endpoint)
+func (t *tracer) follow(ctx context.Context, p *packet, l leg, chosen *place) (*story, error) {
+	hops, err := t.ovn(ctx, p, chosen)
 	if err != nil {
+		return nil, err
+	}
+	if hops, err = t.onwards(ctx, p, l, hops); err != nil {
 		return nil, err
 	}
 	return t.tell(ctx, hops)

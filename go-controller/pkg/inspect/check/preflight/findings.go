@@ -94,7 +94,7 @@ func older(release string) bool {
 
 // modules cannot be seen by the API; it says how to see them.
 func modules(*cluster) []check.Finding {
-	return []check.Finding{{Check: "kernel modules", State: check.Skip, Detail: "the API does not tell", Next: "on each node: modprobe -n openvswitch geneve nf_conntrack"}}
+	return []check.Finding{{Check: "kernel modules", State: check.Skip, Detail: "the API does not tell", Next: "on each node: modprobe -an openvswitch geneve nf_conntrack"}}
 }
 
 // readiness: nodes without a network are NotReady for its lack alone, and nodes that are Ready have one.

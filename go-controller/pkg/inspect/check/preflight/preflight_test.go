@@ -124,3 +124,12 @@ func TestFindings(t *testing.T) {
 		}
 	}
 }
+
+// Without -a modprobe takes all words behind the first for the module's parameters, and checks nothing of them: modprobe(8).
+func TestModulesCommand(t *testing.T) {
+	next := modules(nil)[0].Next
+	words := strings.Fields(next[strings.Index(next, "modprobe"):])
+	if flags := words[1]; !strings.HasPrefix(flags, "-") || !strings.Contains(flags, "a") || !strings.Contains(flags, "n") || len(words) != 5 {
+		t.Errorf("%q: want a command that looks for each of three modules and loads none", next)
+	}
+}
