@@ -35,6 +35,7 @@ func TestHelm(t *testing.T) {
 		{name: "ExternalServices", run: testExternalServices, lengthy: true},
 		{name: "Spoofing", run: testSpoofing, lengthy: true},
 		{name: "StatefulSet", run: testStatefulSet, lengthy: true},
+		{name: "KubectlOVN", run: testKubectlOVNThroughPods},
 		{name: "Upgrade", run: testHelmUpgrade, lengthy: true},
 		{name: "Uninstall", run: testHelmUninstall, lengthy: true},
 	} {

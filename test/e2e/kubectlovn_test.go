@@ -35,10 +35,26 @@ type kubectlOVN struct {
 
 func testKubectlOVN(e *env) {
 	near, far := e.Nodes()[0], e.Nodes()[1]
+	k := newKubectlOVN(e)
+	k.compare(verdicts(near, far)...)
+	k.explains()
+	k.fromOutside(near, far)
+	k.plans()
+	k.inPods(near)
+	k.captures(near, near)
+	k.bundles(near)
+	k.checks()
+	k.status(far)
+}
+
+// newKubectlOVN starts pods, two services and two policies, and waits until OVN has them.
+func newKubectlOVN(e *env) kubectlOVN {
+	e.Helper()
+	near, far := e.Nodes()[0], e.Nodes()[1]
 	app := func(p *corev1.Pod) { p.Labels["app"] = p.Name }
 	pods := []*corev1.Pod{
 		newPod(e.ns, "server", onNode(far), pausing, app, labelled("served")), newPod(e.ns, "friend", onNode(near), pausing, app),
-		newPod(e.ns, "stranger", onNode(far), pausing, app), newPod(e.ns, "quiet", onNode(near), pausing, app),
+		newPod(e.ns, "stranger", onNode(far), pausing, app, labelled("inner")), newPod(e.ns, "quiet", onNode(near), pausing, app),
 	}
 	k := kubectlOVN{env: e, places: map[string]traffic.Place{"node/" + near: e.machine(near), "node/" + far: e.machine(far), "outside": e.machine(plan.Outside)}}
 	for i, place := range e.startAll(pods...) {
@@ -53,23 +69,21 @@ func testKubectlOVN(e *env) {
 			}
 		}
 	}
-	e.service("served", func(s *corev1.Service) {
-		for i := range s.Spec.Ports {
-			s.Spec.Ports[i].TargetPort = intstr.FromInt32(tracedPort)
-		}
-	})
+	e.service("served", toTraced)
 	e.service("nobody")
+	local := corev1.ServiceInternalTrafficPolicyLocal
+	e.service("inner", toTraced, func(s *corev1.Service) { s.Spec.InternalTrafficPolicy = &local })
 	k.policy("only-friend", `{podSelector: {matchLabels: {app: server}}, ingress: [{from: [{podSelector: {matchLabels: {app: friend}}}], ports: [{port: 5000}, {port: 5000, protocol: UDP}]}]}`)
 	k.policy("no-egress", `{podSelector: {matchLabels: {app: quiet}}, policyTypes: [Egress]}`)
 	k.settle()
-	k.compare()
-	k.explains()
-	k.plans()
-	k.inPods(near)
-	k.captures(near)
-	k.bundles(near)
-	k.checks()
-	k.status(far)
+	return k
+}
+
+// toTraced leads a service to the scenario's servers.
+func toTraced(s *corev1.Service) {
+	for i := range s.Spec.Ports {
+		s.Spec.Ports[i].TargetPort = intstr.FromInt32(tracedPort)
+	}
 }
 
 func (k kubectlOVN) policy(name, spec string) {
@@ -127,15 +141,16 @@ func (k kubectlOVN) settle() {
 	}
 }
 
-// compare holds what trace says against packets.
-func (k kubectlOVN) compare() {
-	k.Helper()
-	for _, c := range []struct {
-		from, to, protocol string
-		port               uint16
-		// verdict is a part of it.
-		verdict string
-	}{
+// verdict is what trace should say of a connection, in part.
+type verdict struct {
+	from, to, protocol string
+	port               uint16
+	says               string
+}
+
+// verdicts have all kinds of ends, with the networks of two nodes among them.
+func verdicts(near, far string) []verdict {
+	return []verdict{
 		{"friend", "server", tcp, tracedPort, "allowed: arrives at pod NS/server"},
 		{"friend", "server", udp, tracedPort, "allowed: arrives"},
 		{"friend", "server", tcp, tracedPort + 1, "dropped by NetworkPolicy NS/only-friend (ingress rule 0 does not allow tcp/5001)"},
@@ -148,10 +163,19 @@ func (k kubectlOVN) compare() {
 		{"stranger", "service/served", tcp, servicePort, "dropped by NetworkPolicy NS/only-friend"},
 		{"friend", "service/nobody", tcp, servicePort, "rejected: service NS/nobody has no endpoint"},
 		{"friend", "outside", tcp, tracedPort, "allowed: leaves"},
-		{"node/" + k.Nodes()[1], "server", tcp, tracedPort + 1, "allowed: arrives"},
-		{"node/" + k.Nodes()[0], "server", tcp, tracedPort, "dropped by NetworkPolicy NS/only-friend"},
-		{"node/" + k.Nodes()[1], "stranger", tcp, tracedPort, "allowed: arrives"},
-	} {
+		{"node/" + far, "server", tcp, tracedPort + 1, "allowed: arrives"},
+		{"node/" + near, "server", tcp, tracedPort, "dropped by NetworkPolicy NS/only-friend"},
+		{"node/" + far, "stranger", tcp, tracedPort, "allowed: arrives"},
+		{"friend", "service/inner", tcp, servicePort, "rejected"},
+		{"server", "service/inner", udp, servicePort, "allowed: arrives at pod NS/stranger"},
+		{"node/" + far, "service/inner", tcp, servicePort, "allowed: arrives at pod NS/stranger"},
+	}
+}
+
+// compare holds what trace says against packets.
+func (k kubectlOVN) compare(list ...verdict) {
+	k.Helper()
+	for _, c := range list {
 		for _, is4 := range k.families() {
 			to := k.address(c.to, is4)
 			at, named := netip.AddrPortFrom(to, c.port), fmt.Sprintf("%s:%d", c.to, c.port)
@@ -163,8 +187,7 @@ func (k kubectlOVN) compare() {
 				args = append(args, "-6")
 			}
 			out, code := k.run(args...)
-			lines := strings.Split(strings.TrimSpace(out), "\n")
-			if want := strings.ReplaceAll(c.verdict, "NS", k.ns); !strings.Contains(lines[len(lines)-1], want) {
+			if want := strings.ReplaceAll(c.says, "NS", k.ns); !strings.Contains(lastLine(out), want) {
 				k.Errorf("kubectl ovn %v: want %q in the verdict:\n%s", args, want, out)
 			}
 			if reached := k.reaches(c.from, c.protocol, at, code == 0); reached != (code == 0) {
@@ -278,6 +301,7 @@ func (k kubectlOVN) plans() {
 	if again := look(); again != nil {
 		k.Errorf("once it is there, %v would be added", again)
 	}
+	k.plansDeletion(file, planned, there)
 }
 
 // inPods runs a program of Open vSwitch by way of the API server and a pod, as where the components are pods.

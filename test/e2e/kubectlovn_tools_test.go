@@ -74,15 +74,15 @@ func (k kubectlOVN) checks() {
 	}
 }
 
-// captures looks whether tcpdump shows a pod's packets, as text and in tcpdump's own format.
-func (k kubectlOVN) captures(node string) {
+// captures looks whether tcpdump shows the packets of a pod on a node, as text and in tcpdump's own format. From is the machine where the plugin runs.
+func (k kubectlOVN) captures(node, from string) {
 	k.Helper()
 	to := netip.AddrPortFrom(k.address("server", k.families()[0]), tracedPort)
 	for _, c := range []struct {
 		args []string
 		want string
 	}{
-		{[]string{"-c", "2", "tcp", "port", "5000"}, " > " + to.Addr().String() + ".5000: Flags ["},
+		{[]string{"-c", "2", "tcp", "dst", "port", "5000"}, " > " + to.Addr().String() + ".5000: Flags ["},
 		{[]string{"-c", "2", "-w", "-", "tcp", "port", "5000"}, "\xd4\xc3\xb2\xa1"}, // of pcap-savefile(5), on little-endian machines
 	} {
 		ctx, cancel := context.WithCancel(k.ctx)
@@ -94,14 +94,14 @@ func (k kubectlOVN) captures(node string) {
 			}
 		}()
 		var out, complaints bytes.Buffer
-		err := k.Lab.Run(ctx, node, cluster.IO{Stdout: &out, Stderr: &complaints}, append([]string{"kubectl", "ovn", "tcpdump", k.ns + "/friend", "--"}, c.args...)...)
+		err := k.Lab.Run(ctx, from, cluster.IO{Stdout: &out, Stderr: &complaints}, append([]string{"kubectl", "ovn", "tcpdump", k.ns + "/friend", "--"}, c.args...)...)
 		cancel()
 		if err != nil || !strings.Contains(out.String(), c.want) {
 			k.Errorf("tcpdump %v: %v: %q, want %q; it says %s", c.args, err, out.String(), c.want, complaints.String())
 		}
 	}
 	// In the foreground it signals once: a second signal ends the command at once.
-	if out, err := k.Exec(k.ctx, node, "timeout", "--foreground", "--preserve-status", "--signal=INT", "2", "kubectl", "ovn", "tcpdump", k.ns+"/quiet"); err != nil {
+	if out, err := k.Exec(k.ctx, from, "timeout", "--foreground", "--preserve-status", "--signal=INT", "2", "kubectl", "ovn", "tcpdump", k.ns+"/quiet"); err != nil {
 		k.Errorf("an interrupted tcpdump: %v: %s", err, out)
 	}
 	if out, _ := k.Exec(k.ctx, node, "pgrep", "-x", "tcpdump"); strings.TrimSpace(out) != "" {
