@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
@@ -78,11 +79,7 @@ const (
 	eventBurst = 100
 )
 
-// leaseTimeout ends a request for a Lease that hangs, in time for another before the Lease is lost: half of the 2 s in which it is to be renewed.
-const leaseTimeout = time.Second
-
-// NewClients connects nothing yet. Requests for Leases have a time limit and a connection of their own, so that neither one that hangs nor the
-// lists of everything cost the leadership; Events are rate limited.
+// NewClients connects nothing yet. Requests for Leases go apart from all others (leaseConfig); Events are rate limited.
 func NewClients(cfg *rest.Config) (Clients, error) {
 	var c Clients
 	var err error
@@ -95,9 +92,7 @@ func NewClients(cfg *rest.Config) (Clients, error) {
 	if c.Networking, err = networkingv1.NewForConfig(cfg); err != nil {
 		return Clients{}, fmt.Errorf("networking client: %w", err)
 	}
-	lease := apart(cfg, leaseTimeout)
-	lease.Timeout = leaseTimeout
-	if c.Coordination, err = coordinationv1.NewForConfig(lease); err != nil {
+	if c.Coordination, err = coordinationv1.NewForConfig(leaseConfig(cfg)); err != nil {
 		return Clients{}, fmt.Errorf("coordination client: %w", err)
 	}
 	events := rest.CopyConfig(cfg)
@@ -121,6 +116,30 @@ func apart(cfg *rest.Config, timeout time.Duration) *rest.Config {
 	own := rest.CopyConfig(cfg)
 	own.Dial = (&net.Dialer{Timeout: timeout, KeepAlive: keepAlive}).DialContext
 	return own
+}
+
+// leaseConfig is for requests whose time limit is short: their context's, since a limit of the client's is told to the API server, which
+// would let them wait in its queues for a quarter of that only.
+//
+// The lists of everything must not hold them up: they have a connection of their own. One that is dead must not hold up the next request:
+// HTTP/1.1 gives up the connection with the request, where HTTP/2 goes on with it for 45 s.
+func leaseConfig(cfg *rest.Config) *rest.Config {
+	lease := apart(cfg, dialTimeout)
+	lease.NextProtos = []string{"http/1.1"}
+	lease.Wrap(func(next http.RoundTripper) http.RoundTripper { return atOnce{next} })
+	return lease
+}
+
+// atOnce leaves it to the caller when a request that was refused is tried again. The client itself would wait for whole seconds (Retry-After).
+type atOnce struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (a atOnce) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := a.next.RoundTrip(r)
+	if err == nil {
+		response.Header.Del("Retry-After")
+	}
+	return response, err
 }
 
 // Patcher sets annotations.

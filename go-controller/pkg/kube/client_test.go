@@ -4,8 +4,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 )
@@ -31,7 +31,32 @@ func TestLeasesGoApart(t *testing.T) {
 	if lease == "" || lease == core {
 		t.Errorf("Leases share a connection with lists: %v", connections)
 	}
-	if limit := clients.Coordination.RESTClient().(*rest.RESTClient).Client.Timeout; limit <= 0 || limit > time.Second {
-		t.Errorf("a request for a Lease may take %s; a leader is suspended after 2.25 s", limit)
+	// Whose limit is the client's is told of it, and lets the request wait in its queues for a quarter of that only.
+	if limit := clients.Coordination.RESTClient().(*rest.RESTClient).Client.Timeout; limit > 0 {
+		t.Errorf("requests for Leases have a limit that the API server is told of: %s", limit)
+	}
+}
+
+// A connection that is dead costs one request, a request that is refused no time: who campaigns has its own pace.
+func TestLeaseRequestsEndAtOnce(t *testing.T) {
+	requests := 0
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests++
+		if r.ProtoMajor != 1 {
+			t.Errorf("%s %s: its connection outlives a request that hangs", r.Proto, r.URL.Path)
+		}
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	clients, err := NewClients(&rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = clients.Coordination.Leases("ns").Get(t.Context(), "l", metav1.GetOptions{})
+	if !apierrors.IsTooManyRequests(err) || requests != 1 {
+		t.Errorf("%d requests, %v; want one that is refused", requests, err)
 	}
 }

@@ -59,7 +59,7 @@ type election struct {
 
 func newElection(leases coordinationv1.LeaseInterface, identity string, gauge prometheus.Gauge, t timing) (*election, error) {
 	e := &election{
-		lock:   &lock{leases: leases, identity: identity, patience: t.deadline},
+		lock:   &lock{leases: leases, identity: identity, patience: t.deadline, limits: limits{quick: t.deadline / 2, slow: t.deadline}},
 		timing: t, gauge: gauge, leading: make(chan *tenure, 1), lost: make(chan struct{}),
 	}
 	e.lock.wrote, e.lock.read = e.held, e.seen
@@ -148,6 +148,13 @@ func (e *election) run(ctx context.Context, work func(context.Context, *tenure) 
 		defer close(over)
 		for campaign.Err() == nil {
 			e.elector.Run(campaign)
+		}
+	}()
+	go func() { // What others lead is not campaigned for until the work has ended.
+		select {
+		case <-e.lost:
+			release()
+		case <-campaign.Done():
 		}
 	}()
 	err := e.workAsLeader(ctx, work)

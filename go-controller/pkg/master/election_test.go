@@ -315,6 +315,21 @@ func TestDeletedLeaseEndsTheTenure(t *testing.T) {
 	})
 }
 
+// Work that does not end keeps nobody from leading: its replica does not want the Lease any more.
+func TestHangingWorkGivesUpTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, hang := &leaseServer{}, make(chan struct{})
+		first := campaign(t, s, "first", defaultTiming(), func() { <-hang })
+		<-first.working
+		second := campaign(t, s, "second", defaultTiming(), nil)
+		time.Sleep(time.Second)
+		s.remove()
+		eventually(t, takeover(), "the second leads", second.leads)
+		close(hang)
+		finish(t, second, first)
+	})
+}
+
 // A leader that reads all it wants but cannot renew its Lease has to show it, and is not restarted for it.
 func TestSuspensionIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

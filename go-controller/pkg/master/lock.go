@@ -26,9 +26,11 @@ type term struct {
 type lock struct {
 	leases   coordinationv1.LeaseInterface
 	identity string
-	// patience: when nothing could be read for longer, the Lease counts as new even if nobody has renewed it meanwhile. Its holder,
+	// patience: when nothing could be read for longer, the Lease counts as new even if nobody has renewed it meanwhile, once. Its holder,
 	// who has not reached the API server either, then has the time to.
 	patience time.Duration
+	// limits of requests.
+	limits limits
 	// wrote is told when this replica has written that it holds the Lease, with the time just before; read who holds it.
 	wrote func(t term, sent time.Time)
 	read  func(t term, holder string)
@@ -38,10 +40,17 @@ type lock struct {
 	// The rest belongs to the goroutine that campaigns.
 
 	lease *coordination.Lease
-	// seen is when the Lease was last read, gaps how often that was longer ago than patience.
-	seen time.Time
-	gaps int64
+	// seen is when the Lease was last read, patient the specification that counted as new, gaps how often one has.
+	seen    time.Time
+	patient string
+	gaps    int64
+	// slow: the last request that writes was ended by its limit, or would nearly have been.
+	slow bool
 }
+
+// limits end requests that hang. A quick one leaves time for another before the Lease is lost. One that writes has slow after one that was
+// ended: with an API server that takes so long for each, there would be no leader otherwise.
+type limits struct{ quick, slow time.Duration }
 
 // Identity implements resourcelock.Interface.
 func (l *lock) Identity() string { return l.identity }
@@ -55,19 +64,25 @@ func (l *lock) RecordEvent(string) {}
 // Get implements resourcelock.Interface. What the elector gets is new to it when the bytes are: those of the specification, whose times have
 // microseconds. Those of the record have seconds, so that it would see every fourth renewal and take the Lease up to a second early.
 func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.limits.quick)
+	defer cancel()
 	lease, err := l.leases.Get(ctx, leaseName, metav1.GetOptions{})
 	now := l.ended()
 	if err != nil {
 		return nil, nil, err
 	}
-	if !l.seen.IsZero() && now.Sub(l.seen) > l.patience {
+	raw, err := json.Marshal(lease.Spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	if spec := string(raw); !l.seen.IsZero() && now.Sub(l.seen) > l.patience && spec != l.patient {
 		l.gaps++
+		l.patient = spec
 	}
 	l.lease, l.seen = lease, now
 	record := resourcelock.LeaseSpecToLeaderElectionRecord(&lease.Spec)
 	l.read(termOf(lease), record.HolderIdentity)
-	raw, err := json.Marshal(lease.Spec)
-	return record, strconv.AppendInt(raw, l.gaps, 10), err
+	return record, strconv.AppendInt(raw, l.gaps, 10), nil
 }
 
 // Create implements resourcelock.Interface.
@@ -76,7 +91,9 @@ func (l *lock) Create(ctx context.Context, record resourcelock.LeaderElectionRec
 		ObjectMeta: metav1.ObjectMeta{Namespace: leaseNamespace, Name: leaseName},
 		Spec:       resourcelock.LeaderElectionRecordToLeaseSpec(&record),
 	}
-	return l.write(func() (*coordination.Lease, error) { return l.leases.Create(ctx, lease, metav1.CreateOptions{}) })
+	return l.write(ctx, func(ctx context.Context) (*coordination.Lease, error) {
+		return l.leases.Create(ctx, lease, metav1.CreateOptions{})
+	})
 }
 
 // Update implements resourcelock.Interface. It fails when the Lease was changed since it was last read or written here.
@@ -86,13 +103,21 @@ func (l *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRec
 	}
 	lease := l.lease.DeepCopy()
 	lease.Spec = resourcelock.LeaderElectionRecordToLeaseSpec(&record)
-	return l.write(func() (*coordination.Lease, error) { return l.leases.Update(ctx, lease, metav1.UpdateOptions{}) })
+	return l.write(ctx, func(ctx context.Context) (*coordination.Lease, error) {
+		return l.leases.Update(ctx, lease, metav1.UpdateOptions{})
+	})
 }
 
-func (l *lock) write(request func() (*coordination.Lease, error)) error {
+func (l *lock) write(ctx context.Context, request func(context.Context) (*coordination.Lease, error)) error {
+	limit := l.limits.quick
+	if l.slow {
+		limit = l.limits.slow
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	sent := time.Now()
-	lease, err := request()
-	l.ended()
+	lease, err := request(ctx)
+	l.slow = l.ended().Sub(sent) > l.limits.quick/2
 	if err != nil {
 		return err
 	}
