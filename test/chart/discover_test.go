@@ -154,8 +154,40 @@ func TestDiscovery(t *testing.T) {
 	}
 }
 
+// Nobody waits, at a growth, for what must not come about: a new pod that is ready has found a cluster of before on its node.
+func TestNotesOfGrowth(t *testing.T) {
+	const warning = "an old cluster's files"
+	three := node("a", "10.0.0.1") + node("b", "10.0.0.2") + node("c", "10.0.0.3")
+	for name, c := range map[string]struct {
+		set  []string
+		want bool
+	}{
+		"one grows":    {[]string{"databases.addresses={10.0.0.1,10.0.0.2,10.0.0.3}"}, true},
+		"one stays so": {nil, false},
+	} {
+		files, err := rendered(newCluster(t, kept+three), c.set...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if notes := files["ovnkube/templates/NOTES.txt"]; strings.Contains(notes, warning) != c.want {
+			t.Errorf("%s: the notes are\n%s", name, notes)
+		}
+	}
+}
+
 // settings are what the chart keeps of a cluster that it is installed in, with values as those of --set.
 func settings(c cluster, set ...string) (map[string]string, error) {
+	files, err := rendered(c, set...)
+	if err != nil {
+		return nil, err
+	}
+	var object struct{ Data map[string]string }
+	err = yaml.Unmarshal([]byte(files["ovnkube/templates/settings.yaml"]), &object)
+	return object.Data, err
+}
+
+// rendered are the chart's templates, by their names, for a cluster and with values as those of --set.
+func rendered(c cluster, set ...string) (map[string]string, error) {
 	loaded, err := loader.Load(source)
 	if err != nil {
 		return nil, err
@@ -170,11 +202,5 @@ func settings(c cluster, set ...string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := engine.RenderWithClientProvider(loaded, values, c)
-	if err != nil {
-		return nil, err
-	}
-	var object struct{ Data map[string]string }
-	err = yaml.Unmarshal([]byte(files["ovnkube/templates/settings.yaml"]), &object)
-	return object.Data, err
+	return engine.RenderWithClientProvider(loaded, values, c)
 }

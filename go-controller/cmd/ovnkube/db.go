@@ -193,8 +193,11 @@ func maintenance(use, short string, args int, do func(context.Context, io.Writer
 func putAside(do func(context.Context, *ovndb.Config) (string, error)) func(context.Context, io.Writer, *ovndb.Config, []string) error {
 	return func(ctx context.Context, out io.Writer, c *ovndb.Config, _ []string) error {
 		old, err := do(ctx, c)
-		if old != "" {
+		switch {
+		case old != "":
 			fmt.Fprintln(out, "the old file is", old)
+		case err == nil:
+			fmt.Fprintln(out, "there is no file", c.Path())
 		}
 		return err
 	}

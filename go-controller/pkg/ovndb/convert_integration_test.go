@@ -59,7 +59,7 @@ func TestStandaloneGrows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "have cluster") {
+	if err := m.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "say that they have cluster") {
 		t.Errorf("a standalone file was taken beside a cluster: %v", err)
 	}
 }

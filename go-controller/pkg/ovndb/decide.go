@@ -102,6 +102,17 @@ func clusterOf(c *Config, answers []answer) (string, error) {
 	return found.clusterID, nil
 }
 
+// having are the members that say that they have a cluster.
+func having(answers []answer) string {
+	var out []string
+	for _, a := range answers {
+		if a.err == nil && a.clusterID != "" {
+			out = append(out, a.member.String())
+		}
+	}
+	return strings.Join(out, " and ")
+}
+
 func decideExisting(c *Config, f File, answers []answer) (decision, error) {
 	path := c.Path()
 	switch {
@@ -158,7 +169,8 @@ func decideConversion(c *Config, answers []answer) (decision, error) {
 	case err != nil:
 		return decision{}, err
 	case cluster != "":
-		return decision{}, fmt.Errorf("%s is standalone, and other members have cluster %s already: %s", c.Path(), cluster, aside)
+		return decision{}, fmt.Errorf("%s is standalone, and %s say that they have cluster %s. If this file is the one to keep (members that wait to join a cluster that is lost say so, too): "+
+			"stop them, \"ovnkube db reset %s\" there, and start them again. If theirs is: %s", c.Path(), having(answers), cluster, c.Kind.Short, aside)
 	case named:
 		return decision{action: actionConvert}, nil
 	}

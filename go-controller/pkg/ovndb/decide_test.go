@@ -34,6 +34,7 @@ func member(n int) Config {
 func TestDecide(t *testing.T) {
 	none, away := answer{member: members()[1]}, answer{member: members()[2], err: errors.New("connection refused")}
 	inA, inB := answer{member: members()[2], clusterID: clusterA}, answer{member: members()[1], clusterID: clusterB}
+	alsoA := answer{member: members()[1], clusterID: clusterA}
 	clustered := File{Exists: true, Database: "OVN_Northbound", Clustered: true, ClusterID: clusterA, LocalAddress: "tcp:10.0.0.1:6643"}
 	standalone := File{Exists: true, Database: "OVN_Northbound"}
 	edit := func(c Config, f func(*Config)) Config { f(&c); return c }
@@ -64,14 +65,16 @@ func TestDecide(t *testing.T) {
 		"cluster to standalone":                 {config: member(0), file: clustered, refusal: "ovnkube db recover nb"},
 		"grows, the others are empty":           {config: member(1), file: standalone, answers: []answer{none, none}, want: decision{action: actionConvert}},
 		"grows, one has not answered":           {config: member(1), file: standalone, answers: []answer{none, away}, want: decision{action: actionWait}},
-		"grows, others have a cluster":          {config: member(1), file: standalone, answers: []answer{away, inA}, refusal: "ovnkube db reset nb"},
+		"grows, others have a cluster":          {config: member(1), file: standalone, answers: []answer{alsoA, inA}, refusal: "10.0.0.2 and fd00::3 say that they have cluster " + clusterA},
+		"grows, one has a cluster":              {config: member(1), file: standalone, answers: []answer{none, inA}, refusal: "_db.db is standalone, and fd00::3 say"},
+		"grows, whose content counts":           {config: member(1), file: standalone, answers: []answer{away, inA}, refusal: "If this file is the one to keep"},
 		"grows, its cluster is known":           {config: edit(member(1), func(c *Config) { c.ClusterID = clusterA }), file: standalone, answers: []answer{none, none}, refusal: "--cluster-id"},
 		"grows, but is not the first":           {config: member(2), file: standalone, answers: []answer{none, none}, refusal: "name 10.0.0.2 first in --members"},
 		"standalone to cluster, on purpose":     {config: converting(1, 1), file: standalone, want: decision{action: actionConvert}},
 		"converted before":                      {config: converting(1, 1), file: clustered, want: decision{action: actionStart}},
 		"nothing to convert":                    {config: converting(1, 1), answers: []answer{none, none}, refusal: "no file"},
 		"converted while others are lost":       {config: converting(1, 1), file: standalone, answers: []answer{away, away}, want: decision{action: actionConvert}},
-		"another has been converted":            {config: converting(1, 1), file: standalone, answers: []answer{away, inA}, refusal: "ovnkube db reset nb"},
+		"another has been converted":            {config: converting(1, 1), file: standalone, answers: []answer{away, inA}, refusal: "If this file is the one to keep"},
 		"another is to be converted":            {config: converting(1, 2), file: standalone, answers: []answer{away, away}, refusal: "ovnkube db reset nb"},
 		"first, another is to be converted":     {config: converting(1, 2), answers: []answer{none, none}, want: decision{action: actionJoin}},
 		"converted before, its disk is new":     {config: converting(1, 1), answers: []answer{away, inA}, want: decision{action: actionJoin, clusterID: clusterA}},

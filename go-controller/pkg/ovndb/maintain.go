@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,8 +112,12 @@ func Recover(ctx context.Context, c *Config) (string, error) {
 	return replace(next, c.Path(), "cluster")
 }
 
-// Reset puts the file of a member, whose server must not run, aside, so that it starts or joins anew. It returns where the file is.
+// Reset puts the file of a member, whose server must not run, aside, so that it starts or joins anew. It returns where the file is, or
+// nothing when there was none: whoever prepares several hosts need not know which of them has had a database.
 func Reset(_ context.Context, c *Config) (string, error) {
+	if _, err := os.Stat(c.Path()); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
 	held, err := lock(c)
 	if err != nil {
 		return "", err

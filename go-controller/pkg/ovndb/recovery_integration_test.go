@@ -77,6 +77,54 @@ func TestQuorumLost(t *testing.T) {
 	c.write(c.client(), "new")
 }
 
+// Members with new disks that start beside the survivor wait to join the cluster that is lost, and say that they have it: the survivor's
+// file, the only one with content, is not the one to put aside.
+func TestQuorumLostOthersWait(t *testing.T) {
+	c := newCluster(t, 3)
+	c.start(0, 1, 2)
+	c.ready(0, 1, 2)
+	client := c.client()
+	c.write(client, "kept")
+	client.Close()
+	c.has(2, "kept")
+	for _, i := range []int{0, 1} {
+		c.stop(i)
+		c.wipe(i)
+	}
+	c.start(0, 1)
+	c.eventually("they wait to join", func() error {
+		for _, i := range []int{0, 1} {
+			if s, err := c.status(i); err != nil || s.Status == "cluster member" {
+				return fmt.Errorf("member %d is %q: %w", i, s.Status, err)
+			}
+		}
+		return nil
+	})
+	c.stop(2)
+	if _, err := Recover(t.Context(), &c.configs[2]); err != nil {
+		t.Fatal(err)
+	}
+	c.configs[2].Convert = c.configs[2].LocalAddress
+	m, err := NewMember(c.configs[2], MemberOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := fmt.Sprintf("%s and %s say", c.configs[0].LocalAddress, c.configs[1].LocalAddress)
+	if err := m.Run(t.Context()); err == nil || !strings.Contains(err.Error(), named) {
+		t.Fatalf("it does not say who has a cluster: %v", err)
+	}
+	for _, i := range []int{0, 1} {
+		c.stop(i)
+		if _, err := Reset(t.Context(), &c.configs[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.start(0, 1, 2)
+	c.ready(0, 1, 2)
+	c.counts(2, 3)
+	c.has(0, "kept")
+}
+
 // refusesMaintenance fails unless the file of a server that runs stays where it is, whatever folder of sockets somebody names.
 func refusesMaintenance(t *testing.T, c Config) {
 	t.Helper()
