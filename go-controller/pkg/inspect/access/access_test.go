@@ -80,5 +80,8 @@ func TestFindPod(t *testing.T) {
 		if got != want || (err != nil) != (want == "") {
 			t.Errorf("%s: pod %q (%v), want %q", at, got, err, want)
 		}
+		if want == "" && at != (Place{}) && !errors.Is(err, ErrNoPod) {
+			t.Errorf("%s: error %v, want ErrNoPod", at, err)
+		}
 	}
 }

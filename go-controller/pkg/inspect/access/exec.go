@@ -1,18 +1,29 @@
 package access
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	compatible "k8s.io/apimachinery/pkg/util/httpstream" //nolint:staticcheck // spdy.Upgrader has no other type
 	"k8s.io/client-go/kubernetes/scheme"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/client-go/transport/spdy"
 	"k8s.io/client-go/util/exec"
 	"k8s.io/streaming/pkg/httpstream"
 )
+
+// maxRefusal is how many bytes of an answer are read.
+const maxRefusal = 64 << 10
 
 // Container is one of a pod.
 type Container struct{ Namespace, Pod, Name string }
@@ -51,11 +62,36 @@ func (e *Exec) executor(request *rest.Request) (remotecommand.Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	spdy, err := remotecommand.NewSPDYExecutor(e.Config, "POST", request.URL())
+	transport, upgrader, err := spdy.RoundTripperFor(e.Config)
 	if err != nil {
 		return nil, err
 	}
-	return remotecommand.NewFallbackExecutor(webSocket, spdy, func(err error) bool {
+	older, err := remotecommand.NewSPDYExecutorForTransports(transport, refusals{upgrader}, "POST", request.URL())
+	if err != nil {
+		return nil, err
+	}
+	return remotecommand.NewFallbackExecutor(webSocket, older, func(err error) bool {
 		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 	})
+}
+
+// refusals keeps why an API server has refused SPDY, by which a right that is lacking can be told from all else. It is asked again in that way
+// by those who may create exec but not get it, too.
+type refusals struct{ spdy.Upgrader }
+
+// NewConnection returns the server's answer as an *apierrors.StatusError, if it is one.
+func (r refusals) NewConnection(answer *http.Response) (compatible.Connection, error) {
+	if answer.StatusCode == http.StatusSwitchingProtocols {
+		return r.Upgrader.NewConnection(answer)
+	}
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
+	if err != nil {
+		return nil, fmt.Errorf("read the refusal: %w", err)
+	}
+	var status metav1.Status
+	if json.Unmarshal(text, &status) == nil && status.Reason != "" {
+		return nil, &apierrors.StatusError{ErrStatus: status}
+	}
+	answer.Body = io.NopCloser(bytes.NewReader(text))
+	return r.Upgrader.NewConnection(answer)
 }

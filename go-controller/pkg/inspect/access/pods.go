@@ -16,6 +16,9 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/names"
 )
 
+// ErrNoPod is the error when no pod that runs is at a place.
+var ErrNoPod = errors.New("no pod")
+
 // Pods runs commands in the project's pods, by the API server.
 type Pods struct {
 	Config *rest.Config
@@ -54,8 +57,8 @@ func (p *Pods) find(ctx context.Context, at Place) (pod, container string, err e
 		return elsewhere || pod.Status.Phase != corev1.PodRunning || !slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == container })
 	})
 	if len(pods) == 0 {
-		return "", "", fmt.Errorf("no pod with %s and container %s runs for %s in namespace %s: see kubectl -n %s get pods; "+
-			"where the components are processes, give --access local or a command", selector, container, at, p.Namespace, p.Namespace)
+		return "", "", fmt.Errorf("%w with %s and container %s runs for %s in namespace %s: see kubectl -n %s get pods; "+
+			"where the components are processes, give --access local or a command", ErrNoPod, selector, container, at, p.Namespace, p.Namespace)
 	}
 	best := max(0, slices.IndexFunc(pods, ready))
 	return pods[best].Name, container, nil

@@ -69,6 +69,9 @@ func (r *Reader) database(ctx context.Context, f *facts, k ovndb.Kind) (Database
 	switch {
 	case err != nil:
 		out.State, out.Detail, out.Next = Failed, firstLine(err.Error()), "see that its server runs: "+memberGuide
+		if next := f.notAllowed(err); next != "" {
+			out.State, out.Next = Unknown, next
+		}
 		return d, out
 	case len(results[0].Rows) != 1:
 		out.State, out.Detail, out.Next = Failed, "the server has no database "+k.Database, memberGuide

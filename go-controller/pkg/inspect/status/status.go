@@ -172,7 +172,8 @@ func (r *Reader) Read(ctx context.Context) (*Report, error) {
 // contents reads both databases; what cannot be read it reports.
 func (r *Reader) contents(ctx context.Context, f *facts, report *Report) (ok bool) {
 	unreadable := func(k ovndb.Kind, err error) bool {
-		report.add(Finding{Part: k.Short + " database contents", State: Unknown, Detail: firstLine(err.Error()), Next: "docs/databases.md; kubectl ovn " + k.Short + "ctl -- show"})
+		next := cmp.Or(f.notAllowed(err), "docs/databases.md; kubectl ovn "+k.Short+"ctl -- show")
+		report.add(Finding{Part: k.Short + " database contents", State: Unknown, Detail: firstLine(err.Error()), Next: next})
 		return false
 	}
 	before, err := r.global(ctx)

@@ -35,6 +35,8 @@ const standalone = `[{"rows":[{"model":"standalone","connected":true,"leader":tr
 type world struct {
 	// secret: the lease may not be read.
 	secret bool
+	// refused is why no command can be run at all.
+	refused error
 	// verbose: each node is looked into.
 	verbose bool
 	objects inspect.Objects
@@ -76,6 +78,9 @@ func (w *world) read(t *testing.T) *Report {
 	}
 	if w.reader == nil {
 		w.reader = &Reader{Client: client, Access: w.access, Now: func() time.Time { return now }, Verbose: w.verbose}
+		if w.refused != nil {
+			w.reader.Access = refusing{w.refused}
+		}
 	}
 	r, err := w.reader.Read(context.Background())
 	if err != nil {
