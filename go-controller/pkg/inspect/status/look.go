@@ -62,7 +62,9 @@ echo "tunnels $(ovs-vsctl --timeout=5 --format=json --columns=options,link_state
 type seen struct {
 	versions Versions
 	listens  bool
-	tunnels  []tunnelRow
+	// ovsSilent: ovsdb-server does not answer, which alone knows the tunnels.
+	ovsSilent bool
+	tunnels   []tunnelRow
 }
 
 // tunnelRow is a row of Interface: ovs-vswitchd.conf.db(5).
@@ -113,6 +115,9 @@ func parseLook(text string) (*seen, error) {
 		case "agent":
 			s.listens = true
 		case "tunnels":
+			if s.ovsSilent = rest == ""; s.ovsSilent {
+				continue
+			}
 			if err := s.parseTunnels(rest); err != nil {
 				return nil, err
 			}
@@ -179,6 +184,10 @@ func (n *Node) saw(s *seen, nodes []Node) {
 	if n.agentIsProcess && !s.listens {
 		n.Agent = "the agent does not run"
 	}
+	if s.ovsSilent {
+		n.OpenVSwitch = "Open vSwitch does not answer"
+		return
+	}
 	for i := range nodes {
 		other := &nodes[i]
 		if other.Name == n.Name || !other.Registered || !n.Registered {
@@ -224,7 +233,7 @@ func (n *Node) badTunnel() string {
 
 // tunnelsUp sums the tunnels up.
 func (n *Node) tunnelsUp() string {
-	if n.Versions == nil {
+	if n.Versions == nil || n.OpenVSwitch != "" {
 		return ""
 	}
 	up := 0

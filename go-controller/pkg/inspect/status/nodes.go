@@ -22,6 +22,8 @@ type Node struct {
 	Tunnels    []string `json:"tunnels,omitempty"`
 	// Agent is what is wrong with its agent; empty also where that is not known.
 	Agent string `json:"agent,omitempty"`
+	// OpenVSwitch is what is wrong with its Open vSwitch; empty also where the node was not looked into.
+	OpenVSwitch string `json:"openVSwitch,omitempty"`
 	// Versions and TunnelsTo are known of nodes that were looked into; NotSeen says why one could not be.
 	Versions  *Versions `json:"versions,omitempty"`
 	TunnelsTo []Tunnel  `json:"tunnelsTo,omitempty"`
@@ -36,6 +38,8 @@ func (n *Node) wrong() string {
 	switch {
 	case len(n.Missing) > 0:
 		return "no " + strings.Join(n.Missing, ", no ")
+	case n.OpenVSwitch != "": // The cause of what follows.
+		return n.OpenVSwitch
 	case n.Agent != "":
 		return n.Agent
 	case !n.Registered:
