@@ -14,7 +14,7 @@
 {{- if not (has (len $addresses) (list 1 3 5)) }}{{ fail (printf "databases.addresses: %d addresses (%s); want one, three or five" (len $addresses) (join ", " $addresses)) }}{{ end -}}
 {{- if ne (len $addresses) (len (uniq $addresses)) }}{{ fail (printf "databases.addresses: %s has an address twice" (join ", " $addresses)) }}{{ end -}}
 {{- $was := $kept.databaseAddresses | default "" | splitList "," | compact -}}
-{{- if and (eq (len $was) 1) (has (first $was) $addresses) (ne (first $was) (first $addresses)) }}{{ fail (printf "databases.addresses: begin with %s, which has the databases now: the first one's content becomes that of the cluster" (first $was)) }}{{ end -}}
+{{- if and (eq (len $was) 1) (gt (len $addresses) 1) (ne (first $was) (first $addresses)) }}{{ fail (printf "databases.addresses: begin with %s, which has the databases now: the first one's content becomes that of the cluster. Where it is lost for ever, give one new address alone, and the others when that one is ready" (first $was)) }}{{ end -}}
 {{- toYaml (dict "apiServer" $api "serviceCIDRs" $services "addresses" $addresses) -}}
 {{- end }}
 
