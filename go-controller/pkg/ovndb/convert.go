@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 
 	libovsdb "github.com/ovn-org/libovsdb/ovsdb"
@@ -13,6 +14,15 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb"
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/sbdb"
 )
+
+// beginConversion makes a standalone file ready to become a cluster's content. No server can begin with the file until the lock that is
+// returned is closed: what it wrote meanwhile would be in no cluster.
+func beginConversion(ctx context.Context, c *Config) (io.Closer, error) {
+	if err := forgetListener(ctx, c); err != nil { // ovsdb-tool takes the lock itself
+		return nil, err
+	}
+	return lock(c)
+}
 
 // forgetListener removes, from a standalone file that is to become a cluster's content, the row by which its server listened for nodes
 // at the port where members listen for each other's clients. Relays listen wherever a row says: one beside a member would take its port.

@@ -64,6 +64,26 @@ func TestStandaloneGrows(t *testing.T) {
 	}
 }
 
+// What a server writes during the conversion of its file would be in no cluster.
+func TestConversionNeedsTheFileAlone(t *testing.T) {
+	c := newCluster(t, 3)
+	members := c.configs[0].Members
+	c.configs[0].Members = nil
+	c.start(0)
+	c.ready(0)
+	c.configs[0].Members = members
+	if err := create(t.Context(), &c.configs[0], decision{action: actionConvert}); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("the file of a server that runs: %v", err)
+	}
+	if f, err := inspect(t.Context(), c.configs[0].Path()); err != nil || f.Clustered {
+		t.Errorf("the server's file is %+v, %v", f, err)
+	}
+	c.stop(0)
+	if err := create(t.Context(), &c.configs[0], decision{action: actionConvert}); err != nil {
+		t.Errorf("the file of a server that has ended: %v", err)
+	}
+}
+
 // The standalone server's listener for nodes does not come back at a relay, whose host has a member at that port; others stay.
 func TestConversionForgetsListener(t *testing.T) {
 	c := newCluster(t, 3)

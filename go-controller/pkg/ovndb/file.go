@@ -83,6 +83,15 @@ func create(ctx context.Context, c *Config, d decision) error {
 	if err := os.MkdirAll(c.Dir, 0o750); err != nil {
 		return fmt.Errorf("folder of the database: %w", err)
 	}
+	reason := ""
+	if d.action == actionConvert {
+		held, err := beginConversion(ctx, c)
+		if err != nil {
+			return err
+		}
+		defer held.Close()
+		reason = "standalone"
+	}
 	next := c.Path() + ".new"
 	if err := removeLeftover(next); err != nil {
 		return err
@@ -99,9 +108,7 @@ func create(ctx context.Context, c *Config, d decision) error {
 	case actionBootstrap:
 		_, err = tool(ctx, timer, "create-cluster", next, c.schema(), local)
 	case actionConvert:
-		if err = forgetListener(ctx, c); err == nil {
-			_, err = tool(ctx, timer, "create-cluster", next, c.Path(), local)
-		}
+		_, err = tool(ctx, timer, "create-cluster", next, c.Path(), local)
 	case actionJoin:
 		args := []string{"join-cluster", next, c.Kind.Database, local}
 		if d.clusterID != "" {
@@ -117,10 +124,6 @@ func create(ctx context.Context, c *Config, d decision) error {
 	}
 	if err != nil {
 		return err
-	}
-	reason := ""
-	if d.action == actionConvert {
-		reason = "standalone"
 	}
 	_, err = replace(next, c.Path(), reason)
 	return err
