@@ -83,6 +83,7 @@ func TestDeadPartsAreSeen(t *testing.T) {
 	all := healthy()
 	for name, tc := range map[string]struct {
 		series map[string]float64
+		ended  map[string]float64 // the last values of series that ended 8 minutes ago
 		want   []string
 	}{
 		"healthy": {series: all},
@@ -106,6 +107,25 @@ func TestDeadPartsAreSeen(t *testing.T) {
 			series: with(all, map[string]float64{`ovnkube_master_ovn_northd{instance="n1", state="active"}`: 0, `ovnkube_master_ovn_northd{instance="n1", state="running"}`: 0}),
 			want:   []string{"OVNKubeNoNorthd", "OVNKubeNorthdDown"},
 		},
+		"a master does not answer, another is there, and its ovn-northd waits": {
+			series: with(without(all, "ovnkube_master_", "n1"), map[string]float64{
+				`up{instance="n1", job="ovn-kubernetes/ovnkube-master"}`:    0,
+				`up{instance="n2", job="ovn-kubernetes/ovnkube-master"}`:    1,
+				`ovnkube_master_leader{instance="n2"}`:                      1,
+				`ovnkube_master_ovn_northd{instance="n2", state="active"}`:  0,
+				`ovnkube_master_ovn_northd{instance="n2", state="running"}`: 1,
+			}),
+			want: []string{"OVNKubeDown"},
+		},
+		"no ovn-northd is active, and an agent is dead": {
+			series: with(all, map[string]float64{
+				`ovnkube_master_ovn_northd{instance="n1", state="active"}`: 0, `up{instance="n2", job="ovn-kubernetes/ovnkube-node"}`: 0}),
+			want: []string{"OVNKubeDown", "OVNKubeNoNorthd"},
+		},
+		"an agent is being replaced": {
+			series: without(without(all, "ovnkube_node_", "n2"), "up", "n2"),
+			ended:  map[string]float64{`ovnkube_node_in_place{instance="n2", what="readiness"}`: 1},
+		},
 		"a standby ovn-northd": {
 			series: with(all, map[string]float64{`ovnkube_master_ovn_northd{instance="n2", state="active"}`: 0, `ovnkube_master_ovn_northd{instance="n2", state="running"}`: 1}),
 		},
@@ -123,7 +143,7 @@ func TestDeadPartsAreSeen(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, firing(t, tc.series)); diff != "" {
+			if diff := cmp.Diff(tc.want, firing(t, tc.series, tc.ended)); diff != "" {
 				t.Errorf("alerts (-want +got):\n%s", diff)
 			}
 		})
@@ -131,7 +151,7 @@ func TestDeadPartsAreSeen(t *testing.T) {
 }
 
 // firing are the alerts whose expressions hold now.
-func firing(t *testing.T, series map[string]float64) (out []string) {
+func firing(t *testing.T, series, ended map[string]float64) (out []string) {
 	t.Helper()
 	data, err := os.ReadFile(folder + "rules.yaml")
 	if err != nil {
@@ -142,7 +162,7 @@ func firing(t *testing.T, series map[string]float64) (out []string) {
 		t.Fatal(err)
 	}
 	now := time.Unix(1_800_000_000, 0)
-	known := database{t: t, series: series, at: now.UnixMilli()}
+	known := database{t: t, series: series, ended: ended, at: now}
 	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1e6, Timeout: time.Minute})
 	for _, g := range r.Spec.Groups {
 		for _, a := range g.Rules {
@@ -164,24 +184,23 @@ func firing(t *testing.T, series map[string]float64) (out []string) {
 	return out
 }
 
-// database answers queries from series with one sample each.
+// database answers queries from series with one sample each: of now, or of 8 minutes ago.
 type database struct {
-	t      *testing.T
-	series map[string]float64
-	at     int64
+	t             *testing.T
+	series, ended map[string]float64
+	at            time.Time
 }
 
 // Querier implements storage.Queryable.
 func (d database) Querier(int64, int64) (storage.Querier, error) {
 	return &storage.MockQuerier{SelectMockFunction: func(_ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-		return d.find(matchers)
+		return &set{found: append(d.find(d.series, d.at, matchers), d.find(d.ended, d.at.Add(-8*time.Minute), matchers)...)}
 	}}, nil
 }
 
-func (d database) find(matchers []*labels.Matcher) storage.SeriesSet {
+func (d database) find(series map[string]float64, at time.Time, matchers []*labels.Matcher) (found []storage.Series) {
 	d.t.Helper()
-	var found []storage.Series
-	for name, value := range d.series {
+	for name, value := range series {
 		l, err := parser.ParseMetric(name)
 		if err != nil {
 			d.t.Fatalf("%s: %v", name, err)
@@ -189,9 +208,9 @@ func (d database) find(matchers []*labels.Matcher) storage.SeriesSet {
 		if slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(l.Get(m.Name)) }) {
 			continue
 		}
-		found = append(found, storage.NewListSeries(l, []chunks.Sample{sample{at: d.at, value: value}}))
+		found = append(found, storage.NewListSeries(l, []chunks.Sample{sample{at: at.UnixMilli(), value: value}}))
 	}
-	return &set{found: found}
+	return found
 }
 
 // sample is a plain number; what it has of chunks.Sample besides is for histograms.
