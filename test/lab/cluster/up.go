@@ -291,7 +291,10 @@ func (l *Lab) artifacts(ctx context.Context, o Options, p *progress) (image.Stor
 		return image.Store{}, err
 	}
 	l.cfg.ImageStore = store.Dir
-	return store, PruneImages(ao)
+	if err := PruneImages(ao); err != nil { // All that the lab needs is there.
+		p.note("  images of earlier builds stay in the cache: %v", err)
+	}
+	return store, nil
 }
 
 func (l *Lab) prepareAll(store image.Store) error {

@@ -73,16 +73,20 @@ func kind(name string) string {
 	return name[:strings.LastIndexByte(name, '-')+1]
 }
 
-// discard removes path. Nobody takes for whole what it leaves when it is killed.
+// discard removes path. Nobody takes for whole what it leaves when it is killed, nor does that stand in the way of another one.
 func discard(path string) error {
-	tmp := path
-	if dir, name := filepath.Split(path); !strings.HasPrefix(name, tmpPrefix) {
-		tmp = filepath.Join(dir, tmpPrefix+name)
-		if err := os.Rename(path, tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	dir, name := filepath.Split(path)
+	if strings.HasPrefix(name, tmpPrefix) {
+		return os.RemoveAll(path)
 	}
-	return os.RemoveAll(tmp)
+	tmp, err := os.MkdirTemp(dir, tmpPrefix+name+"-")
+	if err != nil {
+		return err
+	}
+	if err = os.Rename(path, filepath.Join(tmp, name)); errors.Is(err, fs.ErrNotExist) {
+		err = nil // another process has removed it
+	}
+	return errors.Join(err, os.RemoveAll(tmp))
 }
 
 // use tells whether path is there, and marks it as used now.

@@ -59,6 +59,17 @@ func TestPruneKeepsWhatIsUsed(t *testing.T) {
 	}
 }
 
+// What a process that was killed has left, a moment ago, does not stand in the way.
+func TestPruneAfterOneThatWasKilled(t *testing.T) {
+	o, dir := cacheOf(t, map[string]time.Duration{"store-1": 0, "store-2": 0, "store-3": 0, "store-4": time.Hour, ".tmp-store-4": time.Minute})
+	if err := Prune(o); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{".tmp-store-4", "store-1", "store-2", "store-3"}, left(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // An old build that is used again is not the oldest any more.
 func TestUseRenews(t *testing.T) {
 	o, dir := cacheOf(t, map[string]time.Duration{"store-1": time.Hour, "store-2": 2 * time.Hour, "store-3": 3 * time.Hour, "store-4": 4 * time.Hour})
