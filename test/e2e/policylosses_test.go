@@ -24,7 +24,8 @@ import (
 type losses struct {
 	policyLab
 	from, to traffic.Place
-	flow     [2]netip.Addr
+	// at is the end that serves.
+	at     netip.AddrPort
 	before   map[string]int
 	logs     map[string]int64
 }
@@ -41,9 +42,9 @@ func (c policyLab) logDrops() (end func()) {
 }
 
 // watchLosses notes how things are now.
-func (c policyLab) watchLosses(from, to traffic.Place, is4 bool) losses {
+func (c policyLab) watchLosses(from, to traffic.Place, at netip.AddrPort) losses {
 	c.Helper()
-	l := losses{policyLab: c, from: from, to: to, flow: [2]netip.Addr{from.Address(is4), to.Address(is4)}, logs: map[string]int64{}}
+	l := losses{policyLab: c, from: from, to: to, at: at, logs: map[string]int64{}}
 	l.before = l.counters()
 	for _, n := range c.Nodes() {
 		if st, err := os.Stat(c.LogFile(n, "ovn-controller")); err == nil {
@@ -59,12 +60,18 @@ func (l losses) byPolicies() []string {
 	for _, n := range l.Nodes() {
 		for _, line := range linesSince(l.LogFile(n, "ovn-controller"), l.logs[n]) {
 			_, where, logged := strings.Cut(line, "acl_log")
-			if logged && strings.Contains(where, "verdict=drop") && hasWord(where, l.flow[0].String()) && hasWord(where, l.flow[1].String()) {
+			if logged && strings.Contains(where, "verdict=drop") && l.isOf(where) {
 				out = append(out, n+": "+line)
 			}
 		}
 	}
 	return out
+}
+
+// isOf tells whether the packet of a log's line is of the flow. The ends may have others: connections of former parts that are being closed.
+func (l losses) isOf(line string) bool {
+	client, server, number := l.from.Address(l.at.Addr().Is4()).String(), l.at.Addr().String(), strconv.Itoa(int(l.at.Port()))
+	return hasFields(line, "_src="+client, "_dst="+server, "tp_dst="+number) || hasFields(line, "_src="+server, "_dst="+client, "tp_src="+number)
 }
 
 // byTheMachine are the counters of drops that have grown since.
@@ -132,9 +139,12 @@ func (l losses) counters() map[string]int {
 	return out
 }
 
-// hasWord tells whether text has an address in it that is not a part of another one.
-func hasWord(text, address string) bool {
-	return slices.Contains(strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == '=' || r == ' ' }), address)
+// hasFields tells whether each of ends is the end of a field of a log's line: nw_src and ipv6_src are both the source.
+func hasFields(line string, ends ...string) bool {
+	fields := strings.FieldsFunc(line, func(r rune) bool { return r == ',' || r == ' ' })
+	return !slices.ContainsFunc(ends, func(end string) bool {
+		return !slices.ContainsFunc(fields, func(f string) bool { return strings.HasSuffix(f, end) })
+	})
 }
 
 // linesSince returns the lines of a file from an offset on.

@@ -56,7 +56,7 @@ func (c policyLab) changeUnderTraffic(is4 bool) {
 	for _, proto := range []string{tcp, udp} { // Nothing may be left of what a former part forbade: the datapath revises flow by flow.
 		c.mustEcho(from.Place, proto, at)
 	}
-	losses := c.watchLosses(from.Place, to.Place, is4)
+	losses := c.watchLosses(from.Place, to.Place, at)
 	datagrams, err := traffic.Datagrams(c.ctx, from.Place, at, 5*time.Millisecond)
 	c.must(err)
 	connects, err := traffic.Connects(c.ctx, from.Place, at, 25*time.Millisecond)

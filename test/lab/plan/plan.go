@@ -260,6 +260,12 @@ func (c *Config) apiReady() supervise.Gate {
 func (c *Config) OutsideMachine() *machine.Spec {
 	s := c.base(Outside, hostOutside)
 	s.Network.Services = c.Family.underlay(hostOutside + 1)
+	// It stands for a router, and routers heed no redirects (RFC 1812, 5.2.7.2): a node that does not know an external address yet sends one, and a host
+	// would then ask another for 5 minutes.
+	for _, which := range []string{"all", "default"} {
+		s.Sysctls["net.ipv4.conf."+which+".accept_redirects"] = "0"
+		s.Sysctls["net.ipv6.conf."+which+".accept_redirects"] = "0"
+	}
 	return s
 }
 
