@@ -26,8 +26,8 @@ type losses struct {
 	from, to traffic.Place
 	// at is the end that serves.
 	at     netip.AddrPort
-	before   map[string]int
-	logs     map[string]int64
+	before map[string]int
+	logs   map[string]int64
 }
 
 // logDrops lets policies of the scenario's namespace log what they drop, until the returned function is called.
