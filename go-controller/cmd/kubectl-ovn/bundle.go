@@ -40,11 +40,7 @@ Look through it before you give it away: names, addresses and labels are in it.`
 	fs.Int64Var(&size, "max-size", bundle.DefaultSize>>20, "how much it may hold, in MiB before compression")
 	g.completeFlag(cmd, "nodes", completer.nodes)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		_, client, err := g.cluster()
-		if err != nil {
-			return err
-		}
-		a, err := g.reach()
+		client, a, err := g.connect()
 		if err != nil {
 			return err
 		}

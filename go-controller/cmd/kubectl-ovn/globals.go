@@ -146,6 +146,16 @@ func (g *globals) reach() (access.Access, error) {
 	}
 }
 
+// connect returns the cluster's API and the way to OVN's programs.
+func (g *globals) connect() (kubernetes.Interface, access.Access, error) {
+	_, client, err := g.cluster()
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := g.reach()
+	return client, a, err
+}
+
 // printer is for the command's output.
 func (g *globals) printer(cmd *cobra.Command) (*output.Printer, error) {
 	f, err := output.Parse(g.format)

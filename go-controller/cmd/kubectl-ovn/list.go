@@ -45,11 +45,7 @@ func newList(g *globals) *cobra.Command {
 
 // view reads the cluster's objects and the northbound database.
 func (g *globals) view(ctx context.Context) (*inspect.View, error) {
-	_, client, err := g.cluster()
-	if err != nil {
-		return nil, err
-	}
-	a, err := g.reach()
+	client, a, err := g.connect()
 	if err != nil {
 		return nil, err
 	}

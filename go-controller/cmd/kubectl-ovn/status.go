@@ -48,11 +48,7 @@ network, or packets their destinations; 1, it cannot be told.`,
 		if err != nil {
 			return err
 		}
-		_, client, err := g.cluster()
-		if err != nil {
-			return err
-		}
-		a, err := g.reach()
+		client, a, err := g.connect()
 		if err != nil {
 			return err
 		}

@@ -33,11 +33,7 @@ With -w - packets are written in tcpdump's format to the standard output.`,
 			if err := capture.CheckArgs(args[1:], isFile && term.IsTerminal(int(out.Fd()))); err != nil {
 				return err
 			}
-			_, client, err := g.cluster()
-			if err != nil {
-				return err
-			}
-			a, err := g.reach()
+			client, a, err := g.connect()
 			if err != nil {
 				return err
 			}

@@ -50,9 +50,7 @@ func TestKilledLeaderIsReplaced(t *testing.T) {
 	for i := range 20 {
 		synctest.Test(t, func(t *testing.T) {
 			s := &leaseServer{}
-			first := campaign(t, s, "first", defaultTiming(), nil)
-			<-first.working
-			second := campaign(t, s, "second", defaultTiming(), nil)
+			first, second := leaderAndStandby(t, s, nil)
 			time.Sleep(time.Second + time.Duration(i)*37*time.Millisecond)
 			first.kill()
 			eventually(t, takeover()+50*time.Millisecond, "the second leads", second.leads)
@@ -65,9 +63,7 @@ func TestKilledLeaderIsReplaced(t *testing.T) {
 func TestKilledLeaderIsReplacedThoughRequestsFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &leaseServer{}
-		first := campaign(t, s, "first", defaultTiming(), nil)
-		<-first.working
-		second := campaign(t, s, "second", defaultTiming(), nil)
+		first, second := leaderAndStandby(t, s, nil)
 		reads := 0
 		second.set(func(l *link) {
 			l.asked = func(verb string) bool {
@@ -89,9 +85,7 @@ func TestLeaderOutlivesTheAPIServersAbsence(t *testing.T) {
 	for i := range 30 {
 		synctest.Test(t, func(t *testing.T) {
 			s := &leaseServer{}
-			first := campaign(t, s, "first", defaultTiming(), nil)
-			<-first.working
-			second := campaign(t, s, "second", defaultTiming(), nil)
+			first, second := leaderAndStandby(t, s, nil)
 			time.Sleep(5 * time.Second)
 			s.setAway(true)
 			time.Sleep(time.Duration(i) * 410 * time.Millisecond)
@@ -120,9 +114,7 @@ func TestLeaderIsSuspendedBeforeAnotherTakesOver(t *testing.T) {
 		for i := range 30 {
 			synctest.Test(t, func(t *testing.T) {
 				s := &leaseServer{}
-				first := campaign(t, s, "first", defaultTiming(), nil)
-				<-first.working
-				second := campaign(t, s, "second", defaultTiming(), nil)
+				first, second := leaderAndStandby(t, s, nil)
 				time.Sleep(time.Second)
 				first.set(func(l *link) { l.slow = slow })
 				cut := time.Now().Add(time.Duration(i) * 100 * time.Millisecond)
@@ -218,9 +210,7 @@ func TestLeaderEndsItsWorkBeforeItReleasesTheLease(t *testing.T) {
 func TestStandbyEndsWithoutWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &leaseServer{}
-		first := campaign(t, s, "first", defaultTiming(), nil)
-		<-first.working
-		second := campaign(t, s, "second", defaultTiming(), nil)
+		first, second := leaderAndStandby(t, s, nil)
 		time.Sleep(time.Second)
 		finish(t, second)
 		if h := s.holder(); h != "first" || !first.leads() {
@@ -319,9 +309,7 @@ func TestDeletedLeaseEndsTheTenure(t *testing.T) {
 func TestHangingWorkGivesUpTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, hang := &leaseServer{}, make(chan struct{})
-		first := campaign(t, s, "first", defaultTiming(), func() { <-hang })
-		<-first.working
-		second := campaign(t, s, "second", defaultTiming(), nil)
+		first, second := leaderAndStandby(t, s, func() { <-hang })
 		time.Sleep(time.Second)
 		s.remove()
 		eventually(t, takeover(), "the second leads", second.leads)

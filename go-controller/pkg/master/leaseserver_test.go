@@ -178,6 +178,14 @@ func campaign(t *testing.T, s *leaseServer, identity string, timing timing, atEn
 	return r
 }
 
+// leaderAndStandby campaign; the first leads. atEnd, if any, is called when its work is to end.
+func leaderAndStandby(t *testing.T, s *leaseServer, atEnd func()) (first, second *replica) {
+	t.Helper()
+	first = campaign(t, s, "first", defaultTiming(), atEnd)
+	<-first.working
+	return first, campaign(t, s, "second", defaultTiming(), nil)
+}
+
 // kill ends the replica as far as others can see.
 func (r *replica) kill() { r.set(func(l *link) { l.cut = true }) }
 

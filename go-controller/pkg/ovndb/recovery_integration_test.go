@@ -16,8 +16,9 @@ import (
 	"github.com/ovnkube/ovnkube/go-controller/pkg/ovsdb/nbdb"
 )
 
-// More than half of the members are lost for ever: the survivor's file becomes a new cluster's content.
-func TestQuorumLost(t *testing.T) {
+// lastOfThree is a cluster with a row named kept, of whose members only the last is left: the others have ended and lost their disks.
+func lastOfThree(t *testing.T) *cluster {
+	t.Helper()
 	c := newCluster(t, 3)
 	c.start(0, 1, 2)
 	c.ready(0, 1, 2)
@@ -29,6 +30,12 @@ func TestQuorumLost(t *testing.T) {
 		c.stop(i)
 		c.wipe(i)
 	}
+	return c
+}
+
+// More than half of the members are lost for ever: the survivor's file becomes a new cluster's content.
+func TestQuorumLost(t *testing.T) {
+	c := lastOfThree(t)
 	c.eventually("the survivor says that it has no leader", func() error {
 		err := c.running[2].Ready()
 		switch {
@@ -80,17 +87,7 @@ func TestQuorumLost(t *testing.T) {
 // Members with new disks that start beside the survivor wait to join the cluster that is lost, and say that they have it: the survivor's
 // file, the only one with content, is not the one to put aside.
 func TestQuorumLostOthersWait(t *testing.T) {
-	c := newCluster(t, 3)
-	c.start(0, 1, 2)
-	c.ready(0, 1, 2)
-	client := c.client()
-	c.write(client, "kept")
-	client.Close()
-	c.has(2, "kept")
-	for _, i := range []int{0, 1} {
-		c.stop(i)
-		c.wipe(i)
-	}
+	c := lastOfThree(t)
 	c.start(0, 1)
 	c.eventually("they wait to join", func() error {
 		for _, i := range []int{0, 1} {
